@@ -1,5 +1,5 @@
 import protobuf from "protobufjs/minimal.js";
-import root, { type google_protobuf_Any, type MessageTypes } from "./generated/messages.cjs.cts";
+import root, { type google_protobuf_Any, type MessageTypes } from "./generated/messages.cjs";
 
 // 64-bit fields as plain numbers: none of ours leaves the safe integer range, and `long` objects
 // would leak into every duration. This is this package's own copy of protobufjs.

@@ -1,4 +1,4 @@
-import type { google_protobuf_Duration } from "./generated/messages.cjs.cts";
+import type { google_protobuf_Duration } from "./generated/messages.cjs";
 
 /** Milliseconds to `google.protobuf.Duration`. */
 export function durationFromMs(durationMs: number): google_protobuf_Duration {

@@ -13,7 +13,7 @@ export {
   unpackAny,
 } from "./codec.ts";
 export { durationFromMs, durationToMs } from "./duration.ts";
-export type * from "./generated/messages.cjs.cts";
+export type * from "./generated/messages.cjs";
 export {
   CLUSTER_TYPE,
   ENDPOINT_TYPE,
