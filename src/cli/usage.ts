@@ -1,5 +1,6 @@
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { messageOf, SerinError } from "../base/index.ts";
+import type { LogLevel } from "../runtime/index.ts";
 
 /**
  * `node:util` parseArgs, strict, with its errors as one SERIN_USAGE sentence. `--help` and `-h` are
@@ -46,6 +47,16 @@ export function parsePort(flag: string, text: string): number {
     });
   }
   return port;
+}
+
+/** The value of --log-level. Throws SERIN_USAGE. */
+export function parseLogLevel(text: string): LogLevel {
+  if (text === "debug" || text === "info" || text === "warn" || text === "error") return text;
+  throw new SerinError(
+    "SERIN_USAGE",
+    `--log-level must be debug, info, warn or error (found ${text})`,
+    { source: "caller" },
+  );
 }
 
 function firstSentence(text: string): string {

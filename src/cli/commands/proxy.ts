@@ -1,0 +1,94 @@
+import { readFileSync } from "node:fs";
+import { messageOf, SerinError } from "../../base/index.ts";
+import { runProxy, sidecarBootstrap } from "../../proxy/index.ts";
+import { createLogger, systemClock } from "../../runtime/index.ts";
+import type { CommandIo, CommandSpec } from "../command.ts";
+import { parseFlags, parseLogLevel } from "../usage.ts";
+
+const help = `Runs the data plane: a proxy configured by xDS alone.
+
+Usage:
+  serin proxy --bootstrap FILE     any xDS server; FILE is an Envoy v3 bootstrap (JSON or YAML)
+  serin proxy sidecar              inside an injected pod: the bootstrap comes from the environment
+  serin proxy router               a gateway pod, likewise
+
+Flags:
+  --bootstrap FILE     node, admin, dynamic_resources (ADS), static_resources, stats_sinks
+  --log-level LEVEL    debug | info | warn | error (default info)
+  --drain-time-s N     how long requests in flight may take after SIGTERM (default 5)
+  -h, --help           this text
+
+SIGTERM drains: no new connections, requests in flight finish, then the process ends.
+Exit codes: 0 after a drain; 2 when the bootstrap cannot be used or a port is taken.
+`;
+
+async function run(args: string[], io: CommandIo): Promise<number> {
+  const { values, positionals } = parseFlags(
+    args,
+    {
+      bootstrap: { type: "string" },
+      "log-level": { type: "string", default: io.env["SERIN_LOG_LEVEL"] ?? "info" },
+      "drain-time-s": { type: "string", default: "5" },
+    },
+    { maxPositionals: 1 },
+  );
+  const role = positionals[0];
+  if (role !== undefined && role !== "sidecar" && role !== "router") {
+    throw usage(`unknown proxy role ${JSON.stringify(role)} (sidecar or router)`);
+  }
+  if ((role === undefined) === (values.bootstrap === undefined)) {
+    throw usage("give either --bootstrap FILE or one of the roles sidecar, router");
+  }
+  const logger = createLogger("proxy", parseLogLevel(values["log-level"]));
+  const drainMs = parseSeconds("drain-time-s", values["drain-time-s"]) * 1000;
+  const proxy = await runProxy({
+    ...(values.bootstrap === undefined
+      ? { bootstrap: sidecarBootstrap(io.env), sidecar: sidecarPorts(io.env) }
+      : { bootstrapText: readText(values.bootstrap) }),
+    logger,
+    clock: systemClock,
+  });
+  await aborted(io.signal);
+  await proxy.stop(drainMs);
+  return 0;
+}
+
+function sidecarPorts(env: NodeJS.ProcessEnv) {
+  return { readyAddress: env["POD_IP"] ?? "127.0.0.1", readyPort: 15021, statsPort: 15090 };
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new SerinError(
+      "SERIN_UNREADABLE_INPUT",
+      `cannot read the bootstrap file: ${messageOf(error)}`,
+      { source: "caller", cause: error },
+    );
+  }
+}
+
+function parseSeconds(flag: string, text: string): number {
+  if (!/^\d+(\.\d+)?$/.test(text)) throw usage(`--${flag} must be seconds (found ${text})`);
+  return Number(text);
+}
+
+function usage(message: string): SerinError {
+  return new SerinError("SERIN_USAGE", message, { source: "caller" });
+}
+
+/** Resolves when the signal aborts. */
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+export const command: CommandSpec = {
+  name: "proxy",
+  summary: "run the data plane (sidecar or gateway), configured by xDS",
+  help,
+  run,
+};

@@ -1,0 +1,145 @@
+import { join } from "node:path";
+import {
+  createStoreMetricsProvider,
+  createTelemetryStore,
+  type TelemetryStore,
+} from "../analysis/index.ts";
+import { allCustomResourceDefinitions, type KubeObject, RESOURCES } from "../api/index.ts";
+import { SerinError } from "../base/index.ts";
+import { startController } from "../controller/index.ts";
+import { type ImageMap, startCluster } from "../embedded/index.ts";
+import { createClientStore } from "../kube/index.ts";
+import type { KubeStore } from "../kube/store.ts";
+import { startControlPlane } from "../mesh/index.ts";
+import { type Clock, createLogger, type LogLevel } from "../runtime/index.ts";
+
+export interface PlatformOptions {
+  readonly dataDir: string;
+  /** 0 = any free port. */
+  readonly apiPort: number;
+  readonly imageMap: ImageMap;
+  readonly clock: Clock;
+  readonly logLevel: LogLevel;
+  /** Called with one line whenever a part answers. */
+  readonly onProgress: (line: string) => void;
+}
+
+/** Everything of Serin on one machine, wired and answering. */
+export interface Platform {
+  readonly kubeconfigPath: string;
+  readonly apiUrl: string;
+  readonly store: KubeStore;
+  readonly telemetry: TelemetryStore;
+  stop(): Promise<void>;
+}
+
+const ROOT_NAMESPACE = "istio-system";
+const RETENTION_MS = 15 * 60_000;
+
+/**
+ * Starts the embedded cluster, installs the CRDs, and starts control plane and controller on it.
+ * Whatever was started is stopped again when a later part fails.
+ * Throws SERIN_PORT_IN_USE, SERIN_DATA_DIR, SERIN_PERMISSION.
+ */
+export async function startPlatform(options: PlatformOptions): Promise<Platform> {
+  const { clock, onProgress } = options;
+  const stops: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (;;) {
+      const next = stops.pop();
+      if (next === undefined) return;
+      await next();
+    }
+  };
+  try {
+    const cluster = await startCluster({
+      dataDir: options.dataDir,
+      apiPort: options.apiPort,
+      imageMap: options.imageMap,
+      network: "loopback",
+      logger: createLogger("embedded", options.logLevel),
+      clock,
+    });
+    stops.push(() => cluster.stop());
+    onProgress(`Kubernetes API on ${cluster.apiUrl}`);
+
+    const store = createClientStore({ kubeconfigPath: cluster.kubeconfigPath });
+    await installResources(store);
+    onProgress("custom resource definitions installed");
+
+    const telemetry = createTelemetryStore({ retentionMs: RETENTION_MS, clock });
+    const controlPlane = await startControlPlane({
+      store,
+      telemetry,
+      logger: createLogger("control-plane", options.logLevel),
+      clock,
+      host: "127.0.0.1",
+      ports: { xds: 0, debug: 0, webhook: 0 },
+      rootNamespace: ROOT_NAMESPACE,
+      trustDomain: "cluster.local",
+      interceptionMode: "NONE",
+      accessLog: true,
+    });
+    stops.push(() => controlPlane.stop());
+    onProgress(`control plane on 127.0.0.1:${controlPlane.ports.xds} (xDS)`);
+
+    const controller = await startController({
+      store,
+      metrics: createStoreMetricsProvider(telemetry, clock),
+      logger: createLogger("controller", options.logLevel),
+      clock,
+      awaitProxyAcks: true,
+    });
+    stops.push(() => controller.stop());
+    onProgress("canary controller running");
+    return {
+      kubeconfigPath: cluster.kubeconfigPath,
+      apiUrl: cluster.apiUrl,
+      store,
+      telemetry,
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Where `serin up` and `serin demo` keep a cluster unless told otherwise. */
+export function defaultDataDir(cwd: string): string {
+  return join(cwd, ".serin");
+}
+
+async function installResources(store: KubeStore): Promise<void> {
+  for (const definition of allCustomResourceDefinitions()) {
+    await createOrReplaceSpec(store, definition);
+  }
+  await createIfAbsent(store, {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: ROOT_NAMESPACE },
+  });
+}
+
+async function createIfAbsent(store: KubeStore, namespace: KubeObject): Promise<void> {
+  try {
+    await store.create(RESOURCES.namespace, namespace);
+  } catch (error) {
+    if (!isConflict(error)) throw error;
+  }
+}
+
+async function createOrReplaceSpec(store: KubeStore, definition: KubeObject): Promise<void> {
+  const type = RESOURCES.customResourceDefinition;
+  try {
+    await store.create(type, definition);
+  } catch (error) {
+    if (!isConflict(error)) throw error;
+    const key = { name: definition.metadata.name };
+    await store.patch(type, key, { spec: definition["spec"] }, { kind: "merge" });
+  }
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof SerinError && error.code === "SERIN_CONFLICT";
+}
