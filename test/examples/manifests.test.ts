@@ -27,10 +27,11 @@ function manifests(path: string): Manifest[] {
   });
 }
 
-const files = ["examples/bookinfo", "examples/canaries"].flatMap((directory) =>
-  readdirSync(new URL(directory, root))
-    .filter((name) => name.endsWith(".yaml"))
-    .map((name) => `${directory}/${name}`),
+const files = ["examples/bookinfo", "examples/bookinfo/networking", "examples/canaries"].flatMap(
+  (directory) =>
+    readdirSync(new URL(directory, root))
+      .filter((name) => name.endsWith(".yaml"))
+      .map((name) => `${directory}/${name}`),
 );
 
 for (const file of files) {
