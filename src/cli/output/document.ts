@@ -1,0 +1,15 @@
+import { stringify } from "yaml";
+import type { KubeObject } from "../../api/index.ts";
+
+/** Output formats of a document. */
+export type DocumentFormat = "json" | "yaml";
+
+/** An object as `kubectl get -o json|yaml` prints it. */
+export function formatDocument(object: unknown, format: DocumentFormat): string {
+  return format === "json" ? `${JSON.stringify(object, undefined, 4)}\n` : stringify(object);
+}
+
+/** Several objects as one, kubectl's client-side `List`. */
+export function listOf(items: readonly KubeObject[]): unknown {
+  return { apiVersion: "v1", items, kind: "List", metadata: { resourceVersion: "" } };
+}
