@@ -14,6 +14,7 @@ export {
 } from "./codec.ts";
 export { durationFromMs, durationToMs } from "./duration.ts";
 export type * from "./generated/messages.cjs";
+export { type FromJson, fromJson, toJson } from "./json.ts";
 export {
   CLUSTER_TYPE,
   ENDPOINT_TYPE,
@@ -23,3 +24,4 @@ export {
   SECRET_TYPE,
   XDS_TYPES,
 } from "./type-urls.ts";
+export { structFromJson, structToJson } from "./well-known-json.ts";
