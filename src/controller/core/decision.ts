@@ -1,0 +1,42 @@
+import type { KubeObject, ResourceType } from "../../api/index.ts";
+import { covers } from "./json.ts";
+import type { RolloutState } from "./state.ts";
+
+/** One write to the API, complete: made only when the object differs from what was observed. */
+export interface Effect {
+  readonly kind: "applyResource" | "routeTraffic" | "scaleWorkload" | "copyTargetToPrimary";
+  readonly verb: "create" | "update";
+  readonly type: ResourceType;
+  readonly object: KubeObject;
+}
+
+export interface Announcement {
+  readonly type: "Normal" | "Warning";
+  readonly message: string;
+}
+
+/** What one pass does: the effects in order, then one status write, then the announcements. */
+export interface Decision {
+  readonly effects: readonly Effect[];
+  readonly nextState: RolloutState;
+  readonly events: readonly Announcement[];
+  /** Kept in status.message; undefined leaves what is there. */
+  readonly message?: string | undefined;
+  /** When to look again without an event; undefined waits for one. */
+  readonly requeueAfterMs?: number | undefined;
+}
+
+export const normal = (message: string): Announcement => ({ type: "Normal", message });
+export const warning = (message: string): Announcement => ({ type: "Warning", message });
+
+/** The effect that turns `existing` into `desired`, or none when it already is. */
+export function ensure(
+  kind: Effect["kind"],
+  type: ResourceType,
+  existing: KubeObject | undefined,
+  desired: KubeObject,
+): Effect[] {
+  if (existing === undefined) return [{ kind, verb: "create", type, object: desired }];
+  if (covers(existing, desired)) return [];
+  return [{ kind, verb: "update", type, object: desired }];
+}
