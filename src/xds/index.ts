@@ -24,4 +24,4 @@ export {
   SECRET_TYPE,
   XDS_TYPES,
 } from "./type-urls.ts";
-export { structFromJson, structToJson } from "./well-known-json.ts";
+export { formatTimestampMs, structFromJson, structToJson } from "./well-known-json.ts";

@@ -124,6 +124,14 @@ function writeTimestamp(seconds: number, nanos: number): string {
   return `${civilFromDays(days)}T${time}${fraction}Z`;
 }
 
+/** An instant as RFC 3339 with milliseconds: `2024-02-29T12:34:56.500Z`. */
+export function formatTimestampMs(epochMs: number): string {
+  const whole = Math.floor(epochMs);
+  const seconds = Math.floor(whole / 1000);
+  const millis = String(whole - seconds * 1000).padStart(3, "0");
+  return writeTimestamp(seconds, 0).replace("Z", `.${millis}Z`);
+}
+
 /** Days since 1970-01-01 (H. Hinnant, "chrono-compatible low-level date algorithms"). */
 function daysFromCivil(year: number, month: number, day: number): number {
   const y = month <= 2 ? year - 1 : year;

@@ -1,0 +1,102 @@
+import {
+  type envoy_config_accesslog_v3_AccessLog,
+  type envoy_config_core_v3_SubstitutionFormatString,
+  structToJson,
+  unpackAny,
+} from "../../../xds/index.ts";
+import type { AccessLogConfig } from "../../config/runtime-config.ts";
+import { compileJsonFormat, compileTextFormat, DEFAULT_FORMAT } from "../access-log-format.ts";
+import type { CompileContext } from "./data-source.ts";
+import type { Scope } from "./scope.ts";
+
+const FILE = "envoy.extensions.access_loggers.file.v3.FileAccessLog";
+const STDOUT = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
+const STDERR = "envoy.extensions.access_loggers.stream.v3.StderrAccessLog";
+
+/** Compiles access loggers: files and the process's streams, as text or JSON. */
+export function compileAccessLogs(
+  logs: readonly envoy_config_accesslog_v3_AccessLog[],
+  context: CompileContext,
+  scope: Scope,
+): readonly AccessLogConfig[] {
+  return logs.flatMap((log, i) => compileOne(log, context, scope.at(i, "typed_config")) ?? []);
+}
+
+function compileOne(
+  log: envoy_config_accesslog_v3_AccessLog,
+  context: CompileContext,
+  scope: Scope,
+): AccessLogConfig | undefined {
+  const file = unpackAny(FILE, log.typed_config);
+  if (file !== undefined) {
+    if (!file.path) scope.at("path").fail("must not be empty");
+    const path = file.path ?? "";
+    if (typeof file.format === "string") {
+      return { path, format: textFormat(file.format, context, scope.at("format")) };
+    }
+    const json = file.json_format ?? file.typed_json_format;
+    if (json) return { path, format: jsonFormat(structToJson(json), false, context, scope) };
+    return { path, format: compileFormat(file.log_format, context, scope.at("log_format")) };
+  }
+  for (const [name, path] of [
+    [STDOUT, "/dev/stdout"],
+    [STDERR, "/dev/stderr"],
+  ] as const) {
+    const stream = unpackAny(name, log.typed_config);
+    if (stream !== undefined) {
+      return { path, format: compileFormat(stream.log_format, context, scope.at("log_format")) };
+    }
+  }
+  scope.fail(`access logger ${log.typed_config?.type_url ?? log.name ?? ""} is not supported`);
+  return undefined;
+}
+
+function compileFormat(
+  format: envoy_config_core_v3_SubstitutionFormatString | null | undefined,
+  context: CompileContext,
+  scope: Scope,
+): AccessLogConfig["format"] {
+  const omitEmpty = format?.omit_empty_values ?? false;
+  if (format?.json_format) {
+    return jsonFormat(
+      structToJson(format.json_format),
+      omitEmpty,
+      context,
+      scope.at("json_format"),
+    );
+  }
+  if (typeof format?.text_format === "string") {
+    return textFormat(format.text_format, context, scope.at("text_format"));
+  }
+  const source = format?.text_format_source;
+  if (source) {
+    if (typeof source.inline_string === "string") {
+      return textFormat(
+        source.inline_string,
+        context,
+        scope.at("text_format_source", "inline_string"),
+      );
+    }
+    scope.at("text_format_source").fail("only inline_string is supported");
+  }
+  return textFormat(DEFAULT_FORMAT, context, scope);
+}
+
+function textFormat(
+  text: string,
+  context: CompileContext,
+  scope: Scope,
+): AccessLogConfig["format"] {
+  return compileTextFormat(text, context.timeOriginMs, (message) => scope.fail(message));
+}
+
+function jsonFormat(
+  json: Readonly<Record<string, unknown>>,
+  omitEmpty: boolean,
+  context: CompileContext,
+  scope: Scope,
+): AccessLogConfig["format"] {
+  return compileJsonFormat(json, { omitEmpty, timeOriginMs: context.timeOriginMs }, (message) =>
+    scope.fail(message),
+  );
+}

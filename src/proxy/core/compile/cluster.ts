@@ -1,0 +1,221 @@
+import {
+  durationToMs,
+  type envoy_config_cluster_v3_CircuitBreakers_Thresholds,
+  type envoy_config_cluster_v3_Cluster,
+  type envoy_extensions_upstreams_http_v3_HttpProtocolOptions,
+  structToJson,
+  unpackAny,
+} from "../../../xds/index.ts";
+import type { ClusterConfig, EndpointConfig } from "../../config/runtime-config.ts";
+import type { CompileContext } from "./data-source.ts";
+import { compileEndpoints, metadataOf } from "./endpoint.ts";
+import { compileLbPolicy } from "./lb-policy.ts";
+import type { Scope } from "./scope.ts";
+import { compileTransportSocket, type SecretMaterial, type TlsSpec } from "./tls.ts";
+
+const DEFAULT_CONNECT_TIMEOUT_MS = 5000;
+const DEFAULT_IDLE_TIMEOUT_MS = 3_600_000;
+const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+const DEFAULT_INITIAL_FETCH_TIMEOUT_MS = 15_000;
+/** Cluster.DiscoveryType */
+const TYPE = { STATIC: 0, STRICT_DNS: 1, LOGICAL_DNS: 2, EDS: 3, ORIGINAL_DST: 4 } as const;
+
+/** A Cluster before its endpoints and secrets have arrived. */
+export interface ClusterSpec {
+  readonly name: string;
+  /** Name of the ClusterLoadAssignment to wait for; undefined = the endpoints are inline. */
+  readonly edsName: string | undefined;
+  readonly initialFetchTimeoutMs: number;
+  readonly secretNames: readonly string[];
+  readonly isHttp2: boolean;
+  readonly tls: TlsSpec | undefined;
+  readonly localEndpoints: readonly EndpointConfig[];
+  build(
+    endpoints: readonly EndpointConfig[],
+    secrets: (name: string) => SecretMaterial | undefined,
+  ): ClusterConfig;
+}
+
+/** Compiles a Cluster. Problems go to `scope`. */
+export function compileCluster(
+  cluster: envoy_config_cluster_v3_Cluster,
+  context: CompileContext,
+  scope: Scope,
+): ClusterSpec {
+  const name = cluster.name ?? "";
+  if (name === "") scope.at("name").fail("must not be empty");
+  const type = cluster.type ?? TYPE.STATIC;
+  if (type === TYPE.ORIGINAL_DST) scope.at("type").fail("ORIGINAL_DST is not supported");
+  const isEds = type === TYPE.EDS;
+  const edsSource = cluster.eds_cluster_config?.eds_config;
+  if (isEds && !edsSource) scope.at("eds_cluster_config", "eds_config").fail("is required");
+  if (edsSource && !edsSource.ads) {
+    scope.at("eds_cluster_config", "eds_config").fail("only ads is supported");
+  }
+  if (isEds && cluster.load_assignment) {
+    scope.at("load_assignment").fail("is not allowed on a cluster of type EDS");
+  }
+  refuseUnsupported(cluster, scope);
+  const options = httpOptions(cluster, scope);
+  const localEndpoints = cluster.load_assignment
+    ? compileEndpoints(
+        cluster.load_assignment,
+        scope.at("load_assignment"),
+        type === TYPE.STRICT_DNS || type === TYPE.LOGICAL_DNS,
+      )
+    : [];
+  const tls = compileTransportSocket(
+    cluster.transport_socket,
+    "upstream",
+    context,
+    scope.at("transport_socket"),
+  );
+  const matches = compileSocketMatches(cluster, context, scope.at("transport_socket_matches"));
+  const fixed = fixedPart(cluster, name, options, scope);
+  const specs = [tls, ...matches.map((match) => match.tls)];
+  return {
+    name,
+    edsName: isEds ? cluster.eds_cluster_config?.service_name || name : undefined,
+    initialFetchTimeoutMs:
+      durationToMs(edsSource?.initial_fetch_timeout) ?? DEFAULT_INITIAL_FETCH_TIMEOUT_MS,
+    secretNames: [...new Set(specs.flatMap((spec) => spec?.secretNames ?? []))],
+    isHttp2: isHttp2(options),
+    tls,
+    localEndpoints,
+    build(endpoints, secrets) {
+      const defaultTls = tls?.build(secrets);
+      const matched = matches.map((m) => ({ criteria: m.criteria, tls: m.tls?.build(secrets) }));
+      return {
+        ...fixed,
+        endpoints,
+        tlsFor(endpoint) {
+          for (const match of matched) {
+            if (fits(match.criteria, endpoint.transportSocketMatch)) return match.tls;
+          }
+          return defaultTls;
+        },
+      };
+    },
+  };
+}
+
+function refuseUnsupported(cluster: envoy_config_cluster_v3_Cluster, scope: Scope): void {
+  if ((cluster.lb_subset_config?.subset_selectors ?? []).length > 0) {
+    scope.at("lb_subset_config", "subset_selectors").fail("is not supported");
+  }
+  if (cluster.outlier_detection) {
+    scope.at("outlier_detection").warn("is not enforced yet, no endpoint is ejected");
+  }
+}
+
+interface SocketMatch {
+  readonly criteria: Readonly<Record<string, unknown>>;
+  readonly tls: TlsSpec | undefined;
+}
+
+function compileSocketMatches(
+  cluster: envoy_config_cluster_v3_Cluster,
+  context: CompileContext,
+  scope: Scope,
+): SocketMatch[] {
+  return (cluster.transport_socket_matches ?? []).map((match, i) => ({
+    criteria: structToJson(match.match),
+    tls: compileTransportSocket(
+      match.transport_socket,
+      "upstream",
+      context,
+      scope.at(i, "transport_socket"),
+    ),
+  }));
+}
+
+/** Every criterion must be in the endpoint's metadata with the same value; no criteria fit any. */
+function fits(
+  criteria: Readonly<Record<string, unknown>>,
+  metadata: Readonly<Record<string, string>>,
+): boolean {
+  for (const key in criteria) if (metadata[key] !== criteria[key]) return false;
+  return true;
+}
+
+function fixedPart(
+  cluster: envoy_config_cluster_v3_Cluster,
+  name: string,
+  options: envoy_extensions_upstreams_http_v3_HttpProtocolOptions | undefined,
+  scope: Scope,
+): Omit<ClusterConfig, "endpoints" | "tlsFor"> {
+  const connectTimeoutMs = durationToMs(cluster.connect_timeout) ?? DEFAULT_CONNECT_TIMEOUT_MS;
+  if (connectTimeoutMs <= 0) scope.at("connect_timeout").fail("must be more than 0");
+  const common = options?.common_http_protocol_options;
+  const panic = cluster.common_lb_config?.healthy_panic_threshold;
+  return {
+    name,
+    altStatName: cluster.alt_stat_name || name,
+    connectTimeoutMs,
+    ...compileLbPolicy(cluster, scope),
+    circuitBreaker: compileCircuitBreaker(cluster),
+    maxRequestsPerConnection: common?.max_requests_per_connection?.value ?? 0,
+    idleTimeoutMs: durationToMs(common?.idle_timeout) ?? DEFAULT_IDLE_TIMEOUT_MS,
+    healthyPanicThresholdPercent: panic ? (panic.value ?? 0) : 50,
+    service: serviceOf(metadataOf(cluster.metadata, "istio")),
+  };
+}
+
+/** Envoy's defaults: 1024 connections, pending and active requests, 3 retries. */
+function compileCircuitBreaker(
+  cluster: envoy_config_cluster_v3_Cluster,
+): ClusterConfig["circuitBreaker"] {
+  const thresholds = cluster.circuit_breakers?.thresholds ?? [];
+  const standard: envoy_config_cluster_v3_CircuitBreakers_Thresholds =
+    thresholds.find((entry) => (entry.priority ?? 0) === 0) ?? {};
+  const value = (field: { value?: number | null | undefined } | null | undefined, or: number) =>
+    field ? (field.value ?? 0) : or;
+  const budget = standard.retry_budget;
+  return {
+    maxConnections: value(standard.max_connections, 1024),
+    maxPendingRequests: value(standard.max_pending_requests, 1024),
+    maxRequests: value(standard.max_requests, 1024),
+    maxRetries: value(standard.max_retries, 3),
+    retryBudget: budget
+      ? {
+          percent: budget.budget_percent ? (budget.budget_percent.value ?? 0) : 20,
+          minConcurrency: value(budget.min_retry_concurrency, 3),
+        }
+      : undefined,
+  };
+}
+
+function httpOptions(
+  cluster: envoy_config_cluster_v3_Cluster,
+  scope: Scope,
+): envoy_extensions_upstreams_http_v3_HttpProtocolOptions | undefined {
+  const entries = Object.entries(cluster.typed_extension_protocol_options ?? {});
+  let options: envoy_extensions_upstreams_http_v3_HttpProtocolOptions | undefined;
+  for (const [name, any] of entries) {
+    const unpacked = unpackAny(HTTP_OPTIONS, any);
+    if (unpacked === undefined) {
+      scope.at("typed_extension_protocol_options", name).fail("is not supported");
+    } else options = unpacked;
+  }
+  return options;
+}
+
+function isHttp2(
+  options: envoy_extensions_upstreams_http_v3_HttpProtocolOptions | undefined,
+): boolean {
+  return !!options?.explicit_http_config?.http2_protocol_options;
+}
+
+/** Istio puts the service a cluster stands for into the metadata: `services: [{host,name,namespace}]`. */
+function serviceOf(istio: Readonly<Record<string, unknown>>): ClusterConfig["service"] {
+  const services = istio["services"];
+  if (!Array.isArray(services)) return undefined;
+  const first: unknown = services[0];
+  if (typeof first !== "object" || first === null) return undefined;
+  const fields = first as Readonly<Record<string, unknown>>;
+  const text = (key: string): string => {
+    const value = fields[key];
+    return typeof value === "string" && value !== "" ? value : "unknown";
+  };
+  return { host: text("host"), name: text("name"), namespace: text("namespace") };
+}

@@ -1,0 +1,129 @@
+import {
+  durationToMs,
+  type envoy_extensions_filters_network_http_connection_manager_v3_HttpConnectionManager as HttpConnectionManager,
+  type envoy_extensions_filters_network_http_connection_manager_v3_HttpFilter as HttpFilter,
+} from "../../../xds/index.ts";
+import type { HttpConnectionManagerConfig, RouteTable } from "../../config/runtime-config.ts";
+import { compileAccessLogs } from "./access-log.ts";
+import type { CompileContext } from "./data-source.ts";
+import { compileRouteTable } from "./route.ts";
+import type { Scope } from "./scope.ts";
+
+const ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+const FORWARD_CLIENT_CERT = [
+  "sanitize",
+  "forward_only",
+  "append_forward",
+  "sanitize_set",
+  "always_forward_only",
+] as const;
+const DEFAULT_STREAM_IDLE_TIMEOUT_MS = 300_000;
+const DEFAULT_IDLE_TIMEOUT_MS = 3_600_000;
+const DEFAULT_MAX_HEADERS_KB = 60;
+const DEFAULT_MAX_HEADERS_COUNT = 100;
+
+/** An HTTP connection manager before its RDS route has arrived. */
+export interface HttpSpec {
+  readonly rdsName: string | undefined;
+  build(routes: (name: string) => RouteTable | undefined): HttpConnectionManagerConfig;
+}
+
+/** Compiles an HttpConnectionManager. Problems go to `scope`. */
+export function compileHttpConnectionManager(
+  manager: HttpConnectionManager,
+  direction: HttpConnectionManagerConfig["direction"],
+  context: CompileContext,
+  scope: Scope,
+): HttpSpec {
+  if (!manager.stat_prefix) scope.at("stat_prefix").fail("must not be empty");
+  // CodecType: 0 AUTO, 1 HTTP1, 2 HTTP2, 3 HTTP3
+  if ((manager.codec_type ?? 0) > 1) scope.at("codec_type").fail("must be AUTO or HTTP1");
+  checkFilters(manager.http_filters ?? [], scope.at("http_filters"));
+  checkIgnored(manager, scope);
+  const inline =
+    manager.route_config &&
+    compileRouteTable(manager.route_config, context, scope.at("route_config"));
+  const rdsName = manager.rds?.route_config_name ?? undefined;
+  if (!inline && !manager.rds) scope.fail("must set one of rds, route_config");
+  if (manager.rds && !rdsName) scope.at("rds", "route_config_name").fail("must not be empty");
+  if (manager.rds && !manager.rds.config_source?.ads) {
+    scope.at("rds", "config_source").fail("only ads is supported");
+  }
+  const fixed = fixedPart(manager, direction, context, scope);
+  return {
+    rdsName,
+    build: (routes) => ({
+      ...fixed,
+      routeTable: () => inline ?? (rdsName === undefined ? undefined : routes(rdsName)),
+    }),
+  };
+}
+
+function fixedPart(
+  manager: HttpConnectionManager,
+  direction: HttpConnectionManagerConfig["direction"],
+  context: CompileContext,
+  scope: Scope,
+): Omit<HttpConnectionManagerConfig, "routeTable"> {
+  const common = manager.common_http_protocol_options;
+  const headersKb = manager.max_request_headers_kb;
+  return {
+    kind: "http",
+    statPrefix: manager.stat_prefix ?? "",
+    useRemoteAddress: manager.use_remote_address?.value ?? false,
+    skipXffAppend: manager.skip_xff_append ?? false,
+    generateRequestId: manager.generate_request_id
+      ? (manager.generate_request_id.value ?? false)
+      : true,
+    preserveExternalRequestId: manager.preserve_external_request_id ?? false,
+    forwardClientCert: FORWARD_CLIENT_CERT[manager.forward_client_cert_details ?? 0] ?? "sanitize",
+    serverName: manager.server_name || "envoy",
+    maxRequestHeadersBytes: (headersKb?.value ?? DEFAULT_MAX_HEADERS_KB) * 1024,
+    maxHeadersCount: common?.max_headers_count?.value ?? DEFAULT_MAX_HEADERS_COUNT,
+    idleTimeoutMs: durationToMs(common?.idle_timeout) ?? DEFAULT_IDLE_TIMEOUT_MS,
+    streamIdleTimeoutMs:
+      durationToMs(manager.stream_idle_timeout) ?? DEFAULT_STREAM_IDLE_TIMEOUT_MS,
+    requestHeadersTimeoutMs: durationToMs(manager.request_headers_timeout) ?? 0,
+    normalizePath: manager.normalize_path?.value ?? false,
+    mergeSlashes: manager.merge_slashes ?? false,
+    accessLogs: compileAccessLogs(manager.access_log ?? [], context, scope.at("access_log")),
+    direction,
+  };
+}
+
+/** The router must be last; other filters are refused unless they would do nothing. */
+function checkFilters(filters: readonly HttpFilter[], scope: Scope): void {
+  for (const [i, filter] of filters.entries()) {
+    const url = filter.typed_config?.type_url ?? "";
+    const isLast = i === filters.length - 1;
+    if (url === ROUTER) {
+      if (!isLast) scope.at(i).fail("the router must be the last filter");
+      continue;
+    }
+    if (isLast) scope.at(i).fail("non-terminal filter is the last filter; the router must be last");
+    // A filter without configuration (Istio's fault, cors and rbac) changes nothing by itself.
+    const isEmpty = (filter.typed_config?.value ?? []).length === 0 && EMPTY_IS_NOTHING.test(url);
+    if (isEmpty || filter.disabled === true) continue;
+    if (filter.is_optional === true) scope.at(i).warn(`filter ${filter.name ?? url} is ignored`);
+    else scope.at(i, "typed_config").fail(`filter ${filter.name ?? ""} (${url}) is not supported`);
+  }
+  if (filters.length === 0) scope.fail("must end with the router");
+}
+
+const EMPTY_IS_NOTHING = /\.(?:HTTPFault|RBAC|Cors)$/;
+
+function checkIgnored(manager: HttpConnectionManager, scope: Scope): void {
+  if ((manager.upgrade_configs ?? []).length > 0) {
+    scope.at("upgrade_configs").warn("is ignored, upgrades are refused");
+  }
+  if ((manager.xff_num_trusted_hops ?? 0) > 0) {
+    scope.at("xff_num_trusted_hops").fail("is not supported");
+  }
+  // 0 default, 1 KEEP_UNCHANGED; Envoy's default is to keep escaped slashes.
+  if ((manager.path_with_escaped_slashes_action ?? 0) > 1) {
+    scope.at("path_with_escaped_slashes_action").fail("must be KEEP_UNCHANGED");
+  }
+  if (manager.request_timeout && (durationToMs(manager.request_timeout) ?? 0) > 0) {
+    scope.at("request_timeout").fail("is not supported");
+  }
+}

@@ -1,0 +1,243 @@
+import {
+  durationToMs,
+  type envoy_config_core_v3_SocketAddress,
+  type envoy_config_listener_v3_Filter,
+  type envoy_config_listener_v3_FilterChain,
+  type envoy_config_listener_v3_FilterChainMatch,
+  type envoy_config_listener_v3_Listener,
+  type envoy_extensions_filters_network_tcp_proxy_v3_TcpProxy,
+  unpackAny,
+} from "../../../xds/index.ts";
+import type {
+  FilterChainConfig,
+  ListenerConfig,
+  RouteTable,
+  TcpProxyConfig,
+} from "../../config/runtime-config.ts";
+import type { CompileContext } from "./data-source.ts";
+import { isIpAddress } from "./endpoint.ts";
+import { compileHttpConnectionManager, type HttpSpec } from "./http-connection-manager.ts";
+import type { Scope } from "./scope.ts";
+import { compileTransportSocket, type SecretMaterial, type TlsSpec } from "./tls.ts";
+
+const HTTP =
+  "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" as const;
+const TCP = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" as const;
+const DIRECTIONS = ["unspecified", "inbound", "outbound"] as const;
+const DEFAULT_TCP_IDLE_TIMEOUT_MS = 3_600_000;
+/** Listener filters by the end of their type; both look at the first bytes. */
+const TLS_INSPECTOR = ".TlsInspector";
+const HTTP_INSPECTOR = ".HttpInspector";
+
+/** A Listener before its routes and secrets have arrived. */
+export interface ListenerSpec {
+  readonly name: string;
+  readonly rdsNames: readonly string[];
+  readonly secretNames: readonly string[];
+  build(
+    routes: (name: string) => RouteTable | undefined,
+    secrets: (name: string) => SecretMaterial | undefined,
+  ): ListenerConfig;
+}
+
+interface ChainSpec {
+  readonly name: string;
+  readonly match: FilterChainConfig["match"];
+  readonly tls: TlsSpec | undefined;
+  readonly network: HttpSpec | TcpProxyConfig;
+}
+
+/** Compiles a Listener. Problems go to `scope`. */
+export function compileListener(
+  listener: envoy_config_listener_v3_Listener,
+  context: CompileContext,
+  scope: Scope,
+): ListenerSpec {
+  const direction = DIRECTIONS[listener.traffic_direction ?? 0] ?? "unspecified";
+  const address = compileAddress(listener.address?.socket_address, scope.at("address"));
+  if (listener.use_original_dst?.value) scope.at("use_original_dst").fail("is not supported");
+  const inspectTls = compileListenerFilters(listener, scope.at("listener_filters"));
+  const chains = (listener.filter_chains ?? []).map((chain, i) =>
+    compileChain(chain, direction, context, scope.at("filter_chains", i)),
+  );
+  checkDistinct(chains, scope.at("filter_chains"));
+  const defaultChain =
+    listener.default_filter_chain &&
+    compileChain(
+      listener.default_filter_chain,
+      direction,
+      context,
+      scope.at("default_filter_chain"),
+    );
+  if (chains.length === 0 && !defaultChain) {
+    scope.at("filter_chains").fail("no filter chains specified");
+  }
+  const all = defaultChain ? [...chains, defaultChain] : chains;
+  const name = listener.name || `${address.address}_${address.port}`;
+  return {
+    name,
+    rdsNames: distinct(all.map((c) => ("rdsName" in c.network ? c.network.rdsName : undefined))),
+    secretNames: distinct(all.flatMap((c) => c.tls?.secretNames ?? [])),
+    build(routes, secrets) {
+      const build = (chain: ChainSpec): FilterChainConfig => ({
+        name: chain.name,
+        match: chain.match,
+        tls: chain.tls?.build(secrets),
+        network: "build" in chain.network ? chain.network.build(routes) : chain.network,
+      });
+      return {
+        name,
+        ...address,
+        inspectTls,
+        chains: chains.map(build),
+        defaultChain: defaultChain ? build(defaultChain) : undefined,
+        bindToPort: listener.bind_to_port ? (listener.bind_to_port.value ?? false) : true,
+      };
+    },
+  };
+}
+
+function distinct(names: readonly (string | undefined)[]): readonly string[] {
+  return [...new Set(names.filter((name) => name !== undefined))];
+}
+
+function compileAddress(
+  socket: envoy_config_core_v3_SocketAddress | null | undefined,
+  scope: Scope,
+): { readonly address: string; readonly port: number } {
+  const place = scope.at("socket_address");
+  if (!socket) place.fail("is required");
+  const address = socket?.address ?? "";
+  const port = socket?.port_value ?? 0;
+  if (socket && !isIpAddress(address)) {
+    place.at("address").fail(`must be an IP address (found ${JSON.stringify(address)})`);
+  }
+  if (port > 65_535) place.at("port_value").fail(`must be 0..65535 (found ${port})`);
+  if (socket?.protocol === 1) place.at("protocol").fail("UDP is not supported");
+  return { address, port };
+}
+
+/** Whether the first bytes of a connection must be looked at. */
+function compileListenerFilters(
+  listener: envoy_config_listener_v3_Listener,
+  scope: Scope,
+): boolean {
+  let inspectTls = false;
+  for (const [i, filter] of (listener.listener_filters ?? []).entries()) {
+    const url = filter.typed_config?.type_url ?? "";
+    if (url.endsWith(TLS_INSPECTOR)) inspectTls = true;
+    else if (!url.endsWith(HTTP_INSPECTOR)) {
+      scope.at(i).fail(`listener filter ${filter.name ?? ""} (${url}) is not supported`);
+    }
+  }
+  return inspectTls;
+}
+
+function compileChain(
+  chain: envoy_config_listener_v3_FilterChain,
+  direction: (typeof DIRECTIONS)[number],
+  context: CompileContext,
+  scope: Scope,
+): ChainSpec {
+  return {
+    name: chain.name ?? "",
+    match: compileMatch(chain.filter_chain_match ?? {}, scope.at("filter_chain_match")),
+    tls: compileTransportSocket(
+      chain.transport_socket,
+      "downstream",
+      context,
+      scope.at("transport_socket"),
+    ),
+    network: compileNetwork(chain.filters ?? [], direction, context, scope.at("filters")),
+  };
+}
+
+function compileMatch(
+  match: envoy_config_listener_v3_FilterChainMatch,
+  scope: Scope,
+): FilterChainConfig["match"] {
+  if ((match.prefix_ranges ?? []).length > 0) scope.at("prefix_ranges").fail("is not supported");
+  if ((match.source_type ?? 0) !== 0) scope.at("source_type").fail("is not supported");
+  const transport = match.transport_protocol ?? "";
+  if (transport !== "" && transport !== "tls" && transport !== "raw_buffer") {
+    scope.at("transport_protocol").fail(`must be tls or raw_buffer (found ${transport})`);
+  }
+  for (const [i, name] of (match.server_names ?? []).entries()) {
+    if (name.indexOf("*") > 0) {
+      scope.at("server_names", i).fail("partial wildcards are not supported in server_names");
+    }
+  }
+  return {
+    transportProtocol: transport === "tls" || transport === "raw_buffer" ? transport : "",
+    applicationProtocols: match.application_protocols ?? [],
+    serverNames: (match.server_names ?? []).map((name) => name.toLowerCase()),
+    destinationPort: match.destination_port ? (match.destination_port.value ?? 0) : undefined,
+  };
+}
+
+/** Envoy refuses two chains that match the same connections. */
+function checkDistinct(chains: readonly ChainSpec[], scope: Scope): void {
+  const seen = new Map<string, number>();
+  for (const [i, chain] of chains.entries()) {
+    const key = JSON.stringify(chain.match);
+    const first = seen.get(key);
+    if (first !== undefined) {
+      scope.at(i).fail(`has the same matching rules defined as filter_chains[${first}]`);
+    } else seen.set(key, i);
+  }
+}
+
+function compileNetwork(
+  filters: readonly envoy_config_listener_v3_Filter[],
+  direction: (typeof DIRECTIONS)[number],
+  context: CompileContext,
+  scope: Scope,
+): HttpSpec | TcpProxyConfig {
+  const nothing: TcpProxyConfig = {
+    kind: "tcp",
+    statPrefix: "",
+    clusters: [],
+    idleTimeoutMs: DEFAULT_TCP_IDLE_TIMEOUT_MS,
+  };
+  for (const [i, filter] of filters.slice(0, -1).entries()) {
+    scope.at(i).fail(`network filter ${filter.name ?? ""} is not supported`);
+  }
+  const last = filters.at(-1);
+  if (last === undefined) {
+    scope.fail("must end with http_connection_manager or tcp_proxy");
+    return nothing;
+  }
+  const place = scope.at(filters.length - 1, "typed_config");
+  const manager = unpackAny(HTTP, last.typed_config);
+  if (manager !== undefined)
+    return compileHttpConnectionManager(manager, direction, context, place);
+  const tcp = unpackAny(TCP, last.typed_config);
+  if (tcp !== undefined) return compileTcpProxy(tcp, place);
+  place.fail(
+    `network filter ${last.name ?? ""} (${last.typed_config?.type_url ?? ""}) is not supported`,
+  );
+  return nothing;
+}
+
+function compileTcpProxy(
+  proxy: envoy_extensions_filters_network_tcp_proxy_v3_TcpProxy,
+  scope: Scope,
+): TcpProxyConfig {
+  if (!proxy.stat_prefix) scope.at("stat_prefix").fail("must not be empty");
+  if ((proxy.access_log ?? []).length > 0) scope.at("access_log").warn("is ignored");
+  const weighted = (proxy.weighted_clusters?.clusters ?? []).map((entry) => ({
+    cluster: entry.name ?? "",
+    weight: entry.weight ?? 0,
+  }));
+  const clusters =
+    typeof proxy.cluster === "string" ? [{ cluster: proxy.cluster, weight: 1 }] : weighted;
+  if (clusters.length === 0 || clusters.some((entry) => entry.cluster === "")) {
+    scope.fail("must set one of cluster, weighted_clusters");
+  }
+  return {
+    kind: "tcp",
+    statPrefix: proxy.stat_prefix ?? "",
+    clusters,
+    idleTimeoutMs: durationToMs(proxy.idle_timeout) ?? DEFAULT_TCP_IDLE_TIMEOUT_MS,
+  };
+}

@@ -1,0 +1,288 @@
+import {
+  durationToMs,
+  type envoy_config_core_v3_RuntimeFractionalPercent,
+  type envoy_config_route_v3_DirectResponseAction,
+  type envoy_config_route_v3_Route,
+  type envoy_config_route_v3_RouteAction,
+  type envoy_config_route_v3_RouteConfiguration,
+  type envoy_config_route_v3_RouteMatch,
+  type envoy_config_route_v3_VirtualHost,
+} from "../../../xds/index.ts";
+import type {
+  PathMatcher,
+  RetryPolicy,
+  RouteActionConfig,
+  RouteConfig,
+  RouteTable,
+  VirtualHostConfig,
+  WeightedClusterChoice,
+} from "../../config/runtime-config.ts";
+import { type CompileContext, readData } from "./data-source.ts";
+import { compileHeaderMutation, type HeaderLevel } from "./header-mutation.ts";
+import { compileRedirect } from "./redirect.ts";
+import { compileRegex } from "./regex.ts";
+import { compileRetryPolicy } from "./retry-policy.ts";
+import type { Scope } from "./scope.ts";
+import { compileHeaderMatcher } from "./string-matcher.ts";
+import { compileVirtualHosts, type DomainEntry } from "./virtual-hosts.ts";
+
+/** Envoy's default for a route without a timeout. */
+const DEFAULT_ROUTE_TIMEOUT_MS = 15_000;
+const CLUSTER_NOT_FOUND_STATUS = [503, 404, 500] as const;
+const DENOMINATORS = [100, 10_000, 1_000_000] as const;
+const DEFAULT_MAX_DIRECT_BODY_BYTES = 4096;
+
+interface Surroundings {
+  readonly table: envoy_config_route_v3_RouteConfiguration;
+  readonly tableScope: Scope;
+  readonly host: envoy_config_route_v3_VirtualHost;
+  readonly hostScope: Scope;
+  readonly hostRetry: RetryPolicy | undefined;
+  readonly context: CompileContext;
+}
+
+/** Compiles a RouteConfiguration. Problems go to `scope`. */
+export function compileRouteTable(
+  table: envoy_config_route_v3_RouteConfiguration,
+  context: CompileContext,
+  scope: Scope,
+): RouteTable {
+  const name = table.name ?? "";
+  const entries: DomainEntry[] = [];
+  const names = new Set<string>();
+  for (const [i, host] of (table.virtual_hosts ?? []).entries()) {
+    const hostScope = scope.at("virtual_hosts", i);
+    if (!host.name) hostScope.at("name").fail("must not be empty");
+    else if (names.has(host.name)) {
+      hostScope.at("name").fail(`Only unique names for virtual hosts are permitted (${host.name})`);
+    }
+    names.add(host.name ?? "");
+    const virtualHost = compileVirtualHost({ table, tableScope: scope, host, hostScope, context });
+    if ((host.domains ?? []).length === 0) hostScope.at("domains").fail("must not be empty");
+    for (const [j, domain] of (host.domains ?? []).entries()) {
+      entries.push({ virtualHost, domain, scope: hostScope.at("domains", j) });
+    }
+  }
+  const ignorePort = table.ignore_port_in_host_matching ?? false;
+  return { name, virtualHost: compileVirtualHosts(name, entries, ignorePort) };
+}
+
+function compileVirtualHost(around: Omit<Surroundings, "hostRetry">): VirtualHostConfig {
+  const { host, hostScope } = around;
+  const hostRetry = compileRetryPolicy(host.retry_policy, hostScope.at("retry_policy"));
+  if (host.include_attempt_count_in_response) {
+    hostScope.at("include_attempt_count_in_response").warn("is ignored");
+  }
+  return {
+    name: host.name ?? "",
+    includeAttemptCount: host.include_request_attempt_count ?? false,
+    routes: (host.routes ?? []).map((route, i) =>
+      compileRoute(route, hostScope.at("routes", i), { ...around, hostRetry }),
+    ),
+  };
+}
+
+function compileRoute(
+  route: envoy_config_route_v3_Route,
+  scope: Scope,
+  around: Surroundings,
+): RouteConfig {
+  const matchScope = scope.at("match");
+  if (!route.match) matchScope.fail("is required");
+  const match = route.match ?? {};
+  const path = compilePath(match, matchScope);
+  checkMatch(match, matchScope);
+  for (const [name, config] of Object.entries(route.typed_per_filter_config ?? {})) {
+    // An RBACPerRoute or HTTPFault without content changes nothing.
+    if ((config.value ?? []).length > 0) {
+      scope
+        .at("typed_per_filter_config", name)
+        .fail("per-route filter configuration is not supported");
+    }
+  }
+  return {
+    name: route.name ?? "",
+    path,
+    headers: (match.headers ?? []).map((header, i) =>
+      compileHeaderMatcher(header, matchScope.at("headers", i)),
+    ),
+    action: compileAction(route, path, scope, around),
+    requestHeaders: compileHeaderMutation(headerLevels("request", route, scope, around)),
+    responseHeaders: compileHeaderMutation(headerLevels("response", route, scope, around)),
+  };
+}
+
+function headerLevels(
+  direction: "request" | "response",
+  route: envoy_config_route_v3_Route,
+  scope: Scope,
+  around: Surroundings,
+): HeaderLevel[] {
+  const addField = `${direction}_headers_to_add` as const;
+  const removeField = `${direction}_headers_to_remove` as const;
+  const fields = { addField, removeField };
+  return [
+    { add: route[addField], remove: route[removeField], scope, ...fields },
+    {
+      add: around.host[addField],
+      remove: around.host[removeField],
+      scope: around.hostScope,
+      ...fields,
+    },
+    { add: around.table[addField], scope: around.tableScope, ...fields },
+  ];
+}
+
+function checkMatch(match: envoy_config_route_v3_RouteMatch, scope: Scope): void {
+  if ((match.query_parameters ?? []).length > 0) {
+    scope.at("query_parameters").fail("is not supported");
+  }
+  if (match.runtime_fraction && fractionOf(match.runtime_fraction) < 1) {
+    scope.at("runtime_fraction").fail("below 100 % is not supported");
+  }
+}
+
+function compilePath(match: envoy_config_route_v3_RouteMatch, scope: Scope): PathMatcher {
+  const ignoreCase = match.case_sensitive ? !(match.case_sensitive.value ?? false) : false;
+  if (typeof match.path === "string") return { kind: "exact", path: match.path, ignoreCase };
+  if (typeof match.prefix === "string") {
+    return { kind: "prefix", prefix: match.prefix, ignoreCase };
+  }
+  if (typeof match.path_separated_prefix === "string") {
+    const prefix = match.path_separated_prefix;
+    if (!/^\/[^?#]*[^/?#]$/.test(prefix)) {
+      scope
+        .at("path_separated_prefix")
+        .fail("must start with / and not end with /, nor hold ? or #");
+    }
+    return { kind: "pathSeparatedPrefix", prefix, ignoreCase };
+  }
+  if (match.safe_regex) {
+    const regex = compileRegex(match.safe_regex, scope.at("safe_regex"));
+    return { kind: "regex", regex: regex ?? /$^/ };
+  }
+  scope.fail("must set one of prefix, path, safe_regex, path_separated_prefix");
+  return { kind: "prefix", prefix: "/", ignoreCase: false };
+}
+
+function compileAction(
+  route: envoy_config_route_v3_Route,
+  path: PathMatcher,
+  scope: Scope,
+  around: Surroundings,
+): RouteActionConfig {
+  if (route.direct_response) {
+    return compileDirectResponse(route.direct_response, scope.at("direct_response"), around);
+  }
+  if (route.redirect) return compileRedirect(route.redirect, path, scope.at("redirect"));
+  if (!route.route) scope.fail("must set one of route, redirect, direct_response");
+  return compileForward(route.route ?? {}, path, scope.at("route"), around);
+}
+
+function compileDirectResponse(
+  direct: envoy_config_route_v3_DirectResponseAction,
+  scope: Scope,
+  around: Surroundings,
+): RouteActionConfig {
+  const status = direct.status ?? 0;
+  if (status < 200 || status > 599) scope.at("status").fail(`must be 200..599 (found ${status})`);
+  const body = readData(direct.body, around.context, scope.at("body")) ?? Buffer.alloc(0);
+  const limit = around.table.max_direct_response_body_size_bytes;
+  const maxBytes = limit ? (limit.value ?? 0) : DEFAULT_MAX_DIRECT_BODY_BYTES;
+  if (body.length > maxBytes) {
+    scope.at("body").fail(`response body size is ${body.length} bytes; maximum is ${maxBytes}`);
+  }
+  return { kind: "direct", status, body };
+}
+
+function compileForward(
+  action: envoy_config_route_v3_RouteAction,
+  path: PathMatcher,
+  scope: Scope,
+  around: Surroundings,
+): RouteActionConfig {
+  refuseUnsupported(action, scope);
+  const clusters = compileClusters(action, scope);
+  if (path.kind === "regex" && action.prefix_rewrite) {
+    scope.at("prefix_rewrite").fail("needs a prefix or path match");
+  }
+  return {
+    kind: "forward",
+    clusters,
+    totalWeight: clusters.reduce((sum, choice) => sum + choice.weight, 0),
+    timeoutMs: durationToMs(action.timeout) ?? DEFAULT_ROUTE_TIMEOUT_MS,
+    // The route's policy replaces the virtual host's as a whole.
+    retry: compileRetryPolicy(action.retry_policy, scope.at("retry_policy")) ?? around.hostRetry,
+    prefixRewrite: action.prefix_rewrite || undefined,
+    hostRewrite: action.host_rewrite_literal ?? undefined,
+    mirrors: (action.request_mirror_policies ?? []).map((mirror, i) => {
+      const mirrorScope = scope.at("request_mirror_policies", i);
+      if (!mirror.cluster) mirrorScope.at("cluster").fail("must not be empty");
+      return {
+        cluster: mirror.cluster ?? "",
+        fraction: mirror.runtime_fraction ? fractionOf(mirror.runtime_fraction) : 1,
+        appendShadowSuffix: !(mirror.disable_shadow_host_suffix_append ?? false),
+      };
+    }),
+    clusterNotFoundStatus:
+      CLUSTER_NOT_FOUND_STATUS[action.cluster_not_found_response_code ?? 0] ?? 503,
+  };
+}
+
+function refuseUnsupported(action: envoy_config_route_v3_RouteAction, scope: Scope): void {
+  if (typeof action.cluster_header === "string") {
+    scope.at("cluster_header").fail("is not supported");
+  }
+  if (action.regex_rewrite) scope.at("regex_rewrite").fail("is not supported");
+  if (action.metadata_match) scope.at("metadata_match").fail("is not supported");
+  if (action.auto_host_rewrite?.value) scope.at("auto_host_rewrite").fail("is not supported");
+}
+
+function compileClusters(
+  action: envoy_config_route_v3_RouteAction,
+  scope: Scope,
+): WeightedClusterChoice[] {
+  if (typeof action.cluster === "string") {
+    if (action.cluster === "") scope.at("cluster").fail("must not be empty");
+    const plain = { requestHeaders: undefined, responseHeaders: undefined };
+    return [{ cluster: action.cluster, weight: 1, ...plain }];
+  }
+  if (!action.weighted_clusters) {
+    if (typeof action.cluster_header !== "string") {
+      scope.fail("must set one of cluster, weighted_clusters");
+    }
+    return [];
+  }
+  const listScope = scope.at("weighted_clusters", "clusters");
+  const clusters = (action.weighted_clusters.clusters ?? []).map((entry, i) => {
+    const entryScope = listScope.at(i);
+    if (!entry.name) entryScope.at("name").fail("must not be empty");
+    if (entry.metadata_match) entryScope.at("metadata_match").fail("is not supported");
+    if (entry.host_rewrite_literal) entryScope.at("host_rewrite_literal").fail("is not supported");
+    const level = (direction: "request" | "response"): HeaderLevel => ({
+      add: entry[`${direction}_headers_to_add`],
+      remove: entry[`${direction}_headers_to_remove`],
+      scope: entryScope,
+      addField: `${direction}_headers_to_add`,
+      removeField: `${direction}_headers_to_remove`,
+    });
+    return {
+      cluster: entry.name ?? "",
+      weight: entry.weight?.value ?? 0,
+      requestHeaders: compileHeaderMutation([level("request")]),
+      responseHeaders: compileHeaderMutation([level("response")]),
+    };
+  });
+  if (clusters.length === 0) listScope.fail("must not be empty");
+  else if (clusters.every((choice) => choice.weight === 0)) {
+    listScope.fail("Sum of weights in the weighted_cluster must be greater than 0.");
+  }
+  return clusters;
+}
+
+/** 0..1. */
+function fractionOf(percent: envoy_config_core_v3_RuntimeFractionalPercent): number {
+  const value = percent.default_value;
+  const denominator = DENOMINATORS[value?.denominator ?? 0] ?? 100;
+  return Math.min(1, (value?.numerator ?? 0) / denominator);
+}

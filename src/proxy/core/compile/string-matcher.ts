@@ -1,0 +1,65 @@
+import type {
+  envoy_config_route_v3_HeaderMatcher,
+  envoy_type_matcher_v3_StringMatcher,
+} from "../../../xds/index.ts";
+import type { HeaderMatcher } from "../../config/runtime-config.ts";
+import { compileRegex } from "./regex.ts";
+import type { Scope } from "./scope.ts";
+
+type StringPredicate = (text: string) => boolean;
+
+const never: StringPredicate = () => false;
+
+/** Compiles Envoy's StringMatcher. `ignore_case` does not apply to regular expressions, as in Envoy. */
+export function compileStringMatcher(
+  matcher: envoy_type_matcher_v3_StringMatcher,
+  scope: Scope,
+): StringPredicate {
+  const ignoreCase = matcher.ignore_case ?? false;
+  const fold = (text: string): string => (ignoreCase ? text.toLowerCase() : text);
+  const wrap = (test: StringPredicate): StringPredicate =>
+    ignoreCase ? (text) => test(text.toLowerCase()) : test;
+  if (typeof matcher.exact === "string") {
+    const exact = fold(matcher.exact);
+    return wrap((text) => text === exact);
+  }
+  for (const kind of ["prefix", "suffix", "contains"] as const) {
+    const value = matcher[kind];
+    if (typeof value !== "string") continue;
+    if (value === "") {
+      scope.at(kind).fail("must not be empty");
+      return never;
+    }
+    const part = fold(value);
+    if (kind === "prefix") return wrap((text) => text.startsWith(part));
+    if (kind === "suffix") return wrap((text) => text.endsWith(part));
+    return wrap((text) => text.includes(part));
+  }
+  if (matcher.safe_regex) {
+    if (ignoreCase) scope.at("ignore_case").fail("has no effect on safe_regex");
+    const regex = compileRegex(matcher.safe_regex, scope.at("safe_regex"));
+    return regex === undefined ? never : (text) => regex.test(text);
+  }
+  scope.fail("must set one of exact, prefix, suffix, contains, safe_regex");
+  return never;
+}
+
+/** Compiles a header matcher; a missing header never matches a value, whether inverted or not. */
+export function compileHeaderMatcher(
+  matcher: envoy_config_route_v3_HeaderMatcher,
+  scope: Scope,
+): HeaderMatcher {
+  const name = (matcher.name ?? "").toLowerCase();
+  if (name === "") scope.at("name").fail("must not be empty");
+  const isInverted = matcher.invert_match ?? false;
+  if (!matcher.string_match) {
+    const wantPresent = (matcher.present_match ?? true) !== isInverted;
+    return { name, matches: (value) => (value !== undefined) === wantPresent };
+  }
+  const test = compileStringMatcher(matcher.string_match, scope.at("string_match"));
+  if (matcher.treat_missing_header_as_empty ?? false) {
+    return { name, matches: (value) => test(value ?? "") !== isInverted };
+  }
+  // Envoy: an absent header has no value to compare, so it does not match even when inverted.
+  return { name, matches: (value) => value !== undefined && test(value) !== isInverted };
+}

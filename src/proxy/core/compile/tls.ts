@@ -1,0 +1,244 @@
+import type {
+  envoy_config_core_v3_TransportSocket,
+  envoy_extensions_transport_sockets_tls_v3_CertificateValidationContext,
+  envoy_extensions_transport_sockets_tls_v3_CommonTlsContext,
+  envoy_extensions_transport_sockets_tls_v3_Secret,
+  envoy_extensions_transport_sockets_tls_v3_SubjectAltNameMatcher,
+  envoy_extensions_transport_sockets_tls_v3_TlsCertificate,
+} from "../../../xds/index.ts";
+import { unpackAny } from "../../../xds/index.ts";
+import type { TlsConfig } from "../../config/runtime-config.ts";
+import { type CompileContext, readData } from "./data-source.ts";
+import type { Scope } from "./scope.ts";
+import { compileStringMatcher } from "./string-matcher.ts";
+
+type SanMatcher = TlsConfig["subjectAltNames"][number];
+
+const RAW_BUFFER = "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
+const UPSTREAM = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
+const DOWNSTREAM = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+
+/** A Secret with its material at hand. */
+export interface SecretMaterial {
+  readonly name: string;
+  readonly certificateChainPem: string | undefined;
+  readonly privateKeyPem: string | undefined;
+  readonly trustedCaPem: string | undefined;
+  readonly subjectAltNames: readonly SanMatcher[];
+  /** Changes with the material. */
+  readonly version: string;
+}
+
+/** A transport socket before its secrets have arrived. */
+export interface TlsSpec {
+  readonly secretNames: readonly string[];
+  /** `secrets` gives what has arrived; a missing one reads as no material. */
+  build(secrets: (name: string) => SecretMaterial | undefined): TlsConfig;
+}
+
+/** Compiles a Secret: a certificate with its key, or a validation context. */
+export function compileSecret(
+  secret: envoy_extensions_transport_sockets_tls_v3_Secret,
+  context: CompileContext,
+  scope: Scope,
+): SecretMaterial {
+  const name = secret.name ?? "";
+  if (secret.tls_certificate) {
+    const pair = compileCertificate(secret.tls_certificate, context, scope.at("tls_certificate"));
+    return { name, ...NO_MATERIAL, ...pair, version: fingerprint(pair) };
+  }
+  if (secret.validation_context) {
+    const validation = compileValidation(
+      secret.validation_context,
+      context,
+      scope.at("validation_context"),
+    );
+    return { name, ...NO_MATERIAL, ...validation };
+  }
+  scope.fail("must set one of tls_certificate, validation_context");
+  return { name, ...NO_MATERIAL, version: "" };
+}
+
+const NO_MATERIAL = {
+  certificateChainPem: undefined,
+  privateKeyPem: undefined,
+  trustedCaPem: undefined,
+  subjectAltNames: [],
+};
+
+/** Compiles a transport socket; undefined = plain text (no socket, or raw_buffer). */
+export function compileTransportSocket(
+  socket: envoy_config_core_v3_TransportSocket | null | undefined,
+  side: "upstream" | "downstream",
+  context: CompileContext,
+  scope: Scope,
+): TlsSpec | undefined {
+  if (!socket) return undefined;
+  const any = socket.typed_config;
+  if (any?.type_url === RAW_BUFFER) return undefined;
+  const place = scope.at("typed_config");
+  if (side === "upstream") {
+    const upstream = unpackAny(UPSTREAM, any);
+    if (upstream === undefined) return unsupportedSocket(any?.type_url, place);
+    return compileCommon(
+      upstream.common_tls_context ?? {},
+      { sni: upstream.sni || undefined, requireClientCertificate: false },
+      context,
+      place.at("common_tls_context"),
+    );
+  }
+  const downstream = unpackAny(DOWNSTREAM, any);
+  if (downstream === undefined) return unsupportedSocket(any?.type_url, place);
+  const requireClientCertificate = downstream.require_client_certificate?.value ?? false;
+  const spec = compileCommon(
+    downstream.common_tls_context ?? {},
+    { sni: undefined, requireClientCertificate },
+    context,
+    place.at("common_tls_context"),
+  );
+  const common = downstream.common_tls_context;
+  const hasCertificate =
+    (common?.tls_certificates ?? []).length > 0 ||
+    (common?.tls_certificate_sds_secret_configs ?? []).length > 0;
+  if (!hasCertificate) {
+    place.at("common_tls_context").fail("No TLS certificates found for server context");
+  }
+  return spec;
+}
+
+function unsupportedSocket(url: string | null | undefined, scope: Scope): undefined {
+  scope.fail(`transport socket ${url || "without type"} is not supported`);
+  return undefined;
+}
+
+function compileCommon(
+  common: envoy_extensions_transport_sockets_tls_v3_CommonTlsContext,
+  side: { readonly sni: string | undefined; readonly requireClientCertificate: boolean },
+  context: CompileContext,
+  scope: Scope,
+): TlsSpec {
+  checkParameters(common, scope);
+  const certificates = common.tls_certificates ?? [];
+  const sdsCertificates = common.tls_certificate_sds_secret_configs ?? [];
+  if (certificates.length + sdsCertificates.length > 1) {
+    scope.at("tls_certificates").fail("more than one certificate is not supported");
+  }
+  const inlineCertificate =
+    certificates[0] &&
+    compileCertificate(certificates[0], context, scope.at("tls_certificates", 0));
+  const combined = common.combined_validation_context;
+  const inline = combined?.default_validation_context ?? common.validation_context;
+  const inlineValidation =
+    inline &&
+    compileValidation(
+      inline,
+      context,
+      combined
+        ? scope.at("combined_validation_context", "default_validation_context")
+        : scope.at("validation_context"),
+    );
+  const certificateSecret = sdsCertificates[0]?.name ?? undefined;
+  const validationSecret =
+    combined?.validation_context_sds_secret_config?.name ??
+    common.validation_context_sds_secret_config?.name ??
+    undefined;
+  const alpnProtocols = common.alpn_protocols ?? [];
+  const fixed = fingerprint({ ...side, alpnProtocols, inlineCertificate, v: inlineValidation });
+  const secretNames = [certificateSecret, validationSecret].filter((name) => name !== undefined);
+  return {
+    secretNames,
+    build(secrets) {
+      const own = certificateSecret === undefined ? undefined : secrets(certificateSecret);
+      const ca = validationSecret === undefined ? undefined : secrets(validationSecret);
+      return {
+        certificateChainPem: own?.certificateChainPem ?? inlineCertificate?.certificateChainPem,
+        privateKeyPem: own?.privateKeyPem ?? inlineCertificate?.privateKeyPem,
+        trustedCaPem: ca?.trustedCaPem ?? inlineValidation?.trustedCaPem,
+        // Envoy merges the two contexts: repeated fields are concatenated.
+        subjectAltNames: [
+          ...(inlineValidation?.subjectAltNames ?? []),
+          ...(ca?.subjectAltNames ?? []),
+        ],
+        requireClientCertificate: side.requireClientCertificate,
+        sni: side.sni,
+        alpnProtocols,
+        version: `${fixed}:${own?.version ?? ""}:${ca?.version ?? ""}`,
+      };
+    },
+  };
+}
+
+function checkParameters(
+  common: envoy_extensions_transport_sockets_tls_v3_CommonTlsContext,
+  scope: Scope,
+): void {
+  const parameters = common.tls_params;
+  // 0 auto, 3 TLSv1_2, 4 TLSv1_3; Node's floor is 1.2, so only a higher floor would be ignored.
+  if (parameters?.tls_minimum_protocol_version === 4) {
+    scope.at("tls_params", "tls_minimum_protocol_version").fail("TLSv1_3 is not supported");
+  }
+  if ((parameters?.cipher_suites ?? []).length > 0) {
+    scope.at("tls_params", "cipher_suites").warn("is ignored, Node's own list is used");
+  }
+}
+
+function compileCertificate(
+  certificate: envoy_extensions_transport_sockets_tls_v3_TlsCertificate,
+  context: CompileContext,
+  scope: Scope,
+): { readonly certificateChainPem: string; readonly privateKeyPem: string } {
+  const read = (field: "certificate_chain" | "private_key"): string => {
+    const pem = readData(certificate[field], context, scope.at(field))?.toString("utf8");
+    if (pem === undefined) scope.at(field).fail("is required");
+    else if (!pem.includes("-----BEGIN ")) scope.at(field).fail("must be PEM");
+    return pem ?? "";
+  };
+  return { certificateChainPem: read("certificate_chain"), privateKeyPem: read("private_key") };
+}
+
+function compileValidation(
+  validation: envoy_extensions_transport_sockets_tls_v3_CertificateValidationContext,
+  context: CompileContext,
+  scope: Scope,
+): Pick<SecretMaterial, "trustedCaPem" | "subjectAltNames" | "version"> {
+  const trustedCaPem = readData(validation.trusted_ca, context, scope.at("trusted_ca"))?.toString();
+  if (trustedCaPem !== undefined && !trustedCaPem.includes("-----BEGIN CERTIFICATE-----")) {
+    scope.at("trusted_ca").fail("must be PEM certificates");
+  }
+  if (validation.trust_chain_verification === 1) {
+    scope.at("trust_chain_verification").fail("ACCEPT_UNTRUSTED is not supported");
+  }
+  const matchers = validation.match_typed_subject_alt_names ?? [];
+  const subjectAltNames = matchers.map((matcher, i) =>
+    compileSan(matcher, scope.at("match_typed_subject_alt_names", i)),
+  );
+  return { trustedCaPem, subjectAltNames, version: fingerprint({ trustedCaPem, matchers }) };
+}
+
+function compileSan(
+  matcher: envoy_extensions_transport_sockets_tls_v3_SubjectAltNameMatcher,
+  scope: Scope,
+): SanMatcher {
+  // SanType: 1 EMAIL, 2 DNS, 3 URI, 4 IP_ADDRESS.
+  if (![2, 3].includes(matcher.san_type ?? 0)) {
+    scope.at("san_type").fail("only DNS and URI are supported");
+  }
+  if (!matcher.matcher) {
+    scope.at("matcher").fail("is required");
+    return { matches: () => false };
+  }
+  return { matches: compileStringMatcher(matcher.matcher, scope.at("matcher")) };
+}
+
+/** A short name for a value: two 32-bit FNV-1a hashes of its JSON. Not for security. */
+function fingerprint(value: unknown): string {
+  const text = JSON.stringify(value) ?? "";
+  let a = 0x811c9dc5;
+  let b = 0x01000193;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    a = Math.imul(a ^ code, 0x01000193);
+    b = Math.imul(b ^ code, 0x85ebca6b);
+  }
+  return `${(a >>> 0).toString(16)}${(b >>> 0).toString(16)}`;
+}
