@@ -231,6 +231,14 @@ export interface ListenerConfig {
 export interface RuntimeConfig {
   /** Own workload, for telemetry. */
   readonly self: PeerInfo;
+  /**
+   * How this proxy presents its workload (Istio's metadata exchange): `x-envoy-peer-metadata` and
+   * `x-envoy-peer-metadata-id`. The data path sets them on requests of an outbound listener whose
+   * upstream connection is TLS, and removes any that the application sent otherwise; an inbound
+   * listener removes them before the application sees the request, after which telemetry still
+   * reads the received value through `AccessLogRecord.requestHeader`.
+   */
+  readonly peerMetadataHeaders?: readonly (readonly [name: string, value: string])[];
   /** Only listeners that are warm (their routes and secrets have arrived). */
   readonly listeners: ReadonlyMap<string, ListenerConfig>;
   cluster(name: string): ClusterConfig | undefined;
@@ -279,4 +287,23 @@ export interface RequestTelemetry {
   /** Envoy's counters and gauges by full name, e.g. `cluster.<name>.upstream_cx_total`. */
   counter(name: string): { add(count: number): void };
   gauge(name: string): { add(delta: number): void };
+}
+
+/** A listener that could not be opened; the former one of that name, if any, still serves. */
+export interface ListenerFailure {
+  readonly listener: string;
+  readonly error: Error;
+}
+
+/** The data path, as `server.ts` builds it and `index.ts` drives it. */
+export interface ProxyServer {
+  /**
+   * Swaps in a configuration: opens new listeners, closes removed ones gently, keeps the rest.
+   * Resolves with the listeners that could not be opened.
+   */
+  apply(config: RuntimeConfig): Promise<readonly ListenerFailure[]>;
+  /** No new connections, `Connection: close` on answers; requests in flight finish. */
+  drain(): void;
+  /** Drains, waits for at most `graceMs` milliseconds, then closes everything. */
+  stop(graceMs: number): Promise<void>;
 }

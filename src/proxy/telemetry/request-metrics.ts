@@ -1,0 +1,213 @@
+import type {
+  AccessLogRecord,
+  ClusterConfig,
+  EndpointConfig,
+  PeerInfo,
+} from "../config/runtime-config.ts";
+import { Histogram } from "../core/histogram.ts";
+import { PEER_METADATA_HEADER, parsePeerMetadata, UNKNOWN_PEER } from "../core/peer-metadata.ts";
+import type { Series } from "./series.ts";
+
+/** Label combinations beyond this count as one overflow series per reporter. */
+const MAX_COMBINATIONS = 5000;
+/** Header values remembered per proxy: one per calling workload. */
+const MAX_PEERS = 1000;
+const UNKNOWN = "unknown";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** The four request metrics of one label combination. */
+interface RequestSeries {
+  readonly labels: Labels;
+  total: number;
+  readonly duration: Histogram;
+  readonly requestBytes: Histogram;
+  readonly responseBytes: Histogram;
+}
+
+/** What the labels of a request depend on besides its peer: status and flags. */
+type ByOutcome = Map<number | string, RequestSeries>;
+
+/** A second level of the lookup: identity of the calling side at the destination. */
+interface BySource {
+  readonly principals: Map<string, Map<PeerInfo, ByOutcome>>;
+}
+
+/**
+ * Istio's request metrics for both reporters. In steady state a request costs lookups by object
+ * identity (cluster, endpoint, peer) and two numbers; labels are built once per combination.
+ * Source: Istio, "Istio Standard Metrics".
+ */
+export class RequestMetrics {
+  readonly #self: PeerInfo;
+  /** The authority: one series per distinct set of labels. */
+  readonly #series = new Map<string, RequestSeries>();
+  /** The shortcut: a new endpoint or cluster object simply misses once. */
+  #byCluster = new WeakMap<ClusterConfig, WeakMap<EndpointConfig | ClusterConfig, BySource>>();
+  readonly #withoutCluster: BySource = { principals: new Map() };
+  readonly #peers = new Map<string, PeerInfo>();
+
+  constructor(self: PeerInfo) {
+    this.#self = self;
+  }
+
+  record(record: AccessLogRecord): void {
+    const series = this.#lookup(record);
+    series.total += 1;
+    series.duration.observe(record.durationMs);
+    series.requestBytes.observe(record.bytesReceived);
+    series.responseBytes.observe(record.bytesSent);
+  }
+
+  /** Every series, in the order of first use. */
+  series(): readonly Series[] {
+    const all = [...this.#series.values()];
+    const of = (name: string, pick: (series: RequestSeries) => Histogram): Series[] =>
+      all.map((s) => ({ name, labels: s.labels, kind: "histogram", histogram: pick(s) }));
+    return [
+      ...all.map(
+        (s): Series => ({
+          name: "istio_requests_total",
+          labels: s.labels,
+          kind: "counter",
+          value: s.total,
+        }),
+      ),
+      ...of("istio_request_duration_milliseconds", (s) => s.duration),
+      ...of("istio_request_bytes", (s) => s.requestBytes),
+      ...of("istio_response_bytes", (s) => s.responseBytes),
+    ];
+  }
+
+  #lookup(record: AccessLogRecord): RequestSeries {
+    const outcomes = this.#outcomes(record);
+    const key =
+      record.responseFlags === ""
+        ? record.responseCode
+        : `${record.responseCode} ${record.responseFlags}`;
+    let series = outcomes.get(key);
+    if (series === undefined) {
+      series = this.#seriesOf(this.#labels(record));
+      outcomes.set(key, series);
+    }
+    return series;
+  }
+
+  #outcomes(record: AccessLogRecord): ByOutcome {
+    const source = this.#bySource(record.upstreamCluster, record.upstreamHost);
+    const isInbound = record.direction === "inbound";
+    const principal = isInbound
+      ? `${record.isMutualTls ? 1 : 0}${record.downstreamPeerPrincipal ?? ""}`
+      : "";
+    let peers = source.principals.get(principal);
+    if (peers === undefined) {
+      // A stranger may show any number of principals; the shortcut must not grow with them.
+      if (source.principals.size >= MAX_PEERS) source.principals.clear();
+      peers = new Map();
+      source.principals.set(principal, peers);
+    }
+    const peer = isInbound ? this.#peerOf(record) : this.#self;
+    let outcomes = peers.get(peer);
+    if (outcomes === undefined) {
+      if (peers.size >= MAX_PEERS) peers.clear();
+      outcomes = new Map();
+      peers.set(peer, outcomes);
+    }
+    return outcomes;
+  }
+
+  #bySource(cluster: ClusterConfig | undefined, endpoint: EndpointConfig | undefined): BySource {
+    if (cluster === undefined) return this.#withoutCluster;
+    let endpoints = this.#byCluster.get(cluster);
+    if (endpoints === undefined) {
+      endpoints = new WeakMap();
+      this.#byCluster.set(cluster, endpoints);
+    }
+    const key = endpoint ?? cluster;
+    let source = endpoints.get(key);
+    if (source === undefined) {
+      source = { principals: new Map() };
+      endpoints.set(key, source);
+    }
+    return source;
+  }
+
+  #peerOf(record: AccessLogRecord): PeerInfo {
+    if (record.downstreamPeer !== undefined) return record.downstreamPeer;
+    const header = record.requestHeader(PEER_METADATA_HEADER);
+    if (header === undefined || header === "") return UNKNOWN_PEER;
+    const known = this.#peers.get(header);
+    if (known !== undefined) return known;
+    const peer = parsePeerMetadata(header) ?? UNKNOWN_PEER;
+    if (this.#peers.size >= MAX_PEERS) this.#peers.clear();
+    this.#peers.set(header, peer);
+    return peer;
+  }
+
+  #seriesOf(labels: Labels): RequestSeries {
+    const isFull = this.#series.size >= MAX_COMBINATIONS;
+    const bounded = isFull ? overflow(labels) : labels;
+    const key = Object.values(bounded).join("\u0000");
+    let series = this.#series.get(key);
+    if (series === undefined) {
+      series = {
+        labels: bounded,
+        total: 0,
+        duration: new Histogram(),
+        requestBytes: new Histogram(),
+        responseBytes: new Histogram(),
+      };
+      this.#series.set(key, series);
+    }
+    return series;
+  }
+
+  #labels(record: AccessLogRecord): Labels {
+    const isInbound = record.direction === "inbound";
+    const source = isInbound ? this.#peerOf(record) : this.#self;
+    const destination = isInbound ? this.#self : (record.upstreamHost?.peer ?? UNKNOWN_PEER);
+    const cluster = record.upstreamCluster;
+    const hasTls = isInbound
+      ? record.isMutualTls
+      : record.upstreamHost !== undefined && cluster?.tlsFor(record.upstreamHost) !== undefined;
+    const self = hasTls ? this.#self.principal : UNKNOWN;
+    const other = isInbound
+      ? (record.downstreamPeerPrincipal ?? UNKNOWN)
+      : (record.upstreamHost?.peer?.principal ?? UNKNOWN);
+    const security = record.isMutualTls ? "mutual_tls" : "none";
+    return {
+      reporter: isInbound ? "destination" : "source",
+      source_workload: source.workload,
+      source_canonical_service: source.canonicalService,
+      source_canonical_revision: source.canonicalRevision,
+      source_workload_namespace: source.namespace,
+      source_principal: isInbound ? other : self,
+      source_app: source.app,
+      source_version: source.version,
+      source_cluster: source.cluster,
+      destination_workload: destination.workload,
+      destination_workload_namespace: destination.namespace,
+      destination_principal: isInbound ? self : other,
+      destination_app: destination.app,
+      destination_version: destination.version,
+      destination_service: cluster?.service?.host ?? UNKNOWN,
+      destination_canonical_service: destination.canonicalService,
+      destination_canonical_revision: destination.canonicalRevision,
+      // Without a service the cluster's own name, as Istio does for PassthroughCluster.
+      destination_service_name: cluster?.service?.name ?? cluster?.name ?? UNKNOWN,
+      destination_service_namespace: cluster?.service?.namespace ?? destination.namespace,
+      destination_cluster: destination.cluster,
+      request_protocol: "http",
+      response_code: String(record.responseCode),
+      grpc_response_status: "",
+      response_flags: record.responseFlags || "-",
+      connection_security_policy: isInbound ? security : UNKNOWN,
+    };
+  }
+}
+
+function overflow(labels: Labels): Labels {
+  return Object.fromEntries(
+    Object.entries(labels).map(([key, value]) => [key, key === "reporter" ? value : "overflow"]),
+  );
+}
