@@ -138,11 +138,9 @@ function changedFamilies(
 
 function metricOf(series: Series, nowMs: number): io_prometheus_client_Metric {
   const label = Object.entries(series.labels).map(([name, value]) => ({ name, value }));
-  if (series.kind === "counter") {
-    return { label, timestamp_ms: nowMs, counter: { value: series.value } };
+  if (series.kind !== "histogram") {
+    return { label, timestamp_ms: nowMs, [series.kind]: { value: series.value } };
   }
-  if (series.kind === "gauge")
-    return { label, timestamp_ms: nowMs, gauge: { value: series.value } };
   const { histogram } = series;
   return {
     label,

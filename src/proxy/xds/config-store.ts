@@ -289,13 +289,14 @@ export class ConfigStore {
 
   /** Promotes what became warm, rebuilds what the touched resources reach, publishes the result. */
   #settle(typeUrl: ResourceTypeUrl, touched: ReadonlySet<string>): void {
-    const wanted = this.#wanted();
-    this.#forgetUnwanted(wanted);
     const clustersChanged = this.#settleClusters(typeUrl, touched);
     const listenersChanged = this.#settleListeners(typeUrl, touched);
     if (clustersChanged) this.#active = activeOf(this.clusters);
     if (listenersChanged) this.#activeListeners = activeOf(this.listeners);
     if (clustersChanged || listenersChanged) this.#options.onConfig(this.current());
+    // After the promotions, because they end the need for the former version's parts.
+    const wanted = this.#wanted();
+    this.#forgetUnwanted(wanted);
     this.#announce(wanted);
   }
 

@@ -22,7 +22,7 @@ export interface SessionOptions {
   readonly usesLds: boolean;
   send(bytes: Uint8Array): void;
   /** Told of every answer: `message` is undefined for an ACK. */
-  onAnswer(typeUrl: string, message: string | undefined): void;
+  onAnswer(typeUrl: ResourceTypeUrl, message: string | undefined): void;
 }
 
 /** Incremental xDS (xDS protocol, "Incremental xDS"): our default, bytes only for what changed. */

@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { compileCluster } from "../../../src/proxy/core/compile/cluster.ts";
+import { compileListener } from "../../../src/proxy/core/compile/listener.ts";
+import { compileResource } from "../../../src/proxy/core/compile/scope.ts";
+import { manager, message } from "../ads/resources.ts";
+
+const context = {
+  readFile: () => new Uint8Array(),
+  environment: () => undefined,
+  timeOriginMs: 0,
+};
+const address = { socket_address: { address: "127.0.0.1", port_value: 8080 } };
+const rds = { rds: { route_config_name: "r", config_source: { ads: {} } } };
+const chain = (more: object = {}, hcm: object = rds) => ({
+  filters: [{ name: "http", typed_config: manager(hcm) }],
+  ...more,
+});
+
+const listener = (json: object) =>
+  compileResource("Listener l", (scope) =>
+    compileListener(
+      message("envoy.config.listener.v3.Listener", { name: "l", address, ...json }),
+      context,
+      scope,
+    ),
+  );
+const cluster = (json: object) =>
+  compileResource("Cluster c", (scope) =>
+    compileCluster(
+      message("envoy.config.cluster.v3.Cluster", { name: "c", ...json }),
+      context,
+      scope,
+    ),
+  );
+
+test("the defaults of a connection manager are Envoy's", () => {
+  const config = listener({ filter_chains: [chain()] }).build(
+    () => undefined,
+    () => undefined,
+  );
+  const network = config.chains[0]?.network;
+  assert.ok(network?.kind === "http");
+  assert.equal(network.maxRequestHeadersBytes, 60 * 1024);
+  assert.equal(network.streamIdleTimeoutMs, 300_000);
+  assert.equal(network.generateRequestId, true);
+  assert.equal(network.serverName, "envoy");
+  assert.equal(network.forwardClientCert, "sanitize");
+});
+
+const refused: readonly [name: string, json: object, message: RegExp][] = [
+  ["no filter chains", {}, /filter_chains: no filter chains/],
+  [
+    "a host name to listen on",
+    {
+      address: { socket_address: { address: "localhost", port_value: 1 } },
+      filter_chains: [chain()],
+    },
+    /address\.socket_address\.address: must be an IP address/,
+  ],
+  [
+    "HTTP/2",
+    { filter_chains: [chain({}, { ...rds, codec_type: "HTTP2" })] },
+    /filters\[0\]\.typed_config\.codec_type/,
+  ],
+  [
+    "a manager without router",
+    { filter_chains: [chain({}, { ...rds, http_filters: [] })] },
+    /http_filters: must end with the router/,
+  ],
+  [
+    "two chains with one match",
+    { filter_chains: [chain(), chain()] },
+    /filter_chains\[1\]: has the same matching rules defined as filter_chains\[0\]/,
+  ],
+  ["interception", { use_original_dst: true, filter_chains: [chain()] }, /use_original_dst/],
+  [
+    "a chain by source type",
+    { filter_chains: [chain({ filter_chain_match: { source_type: "EXTERNAL" } })] },
+    /filter_chain_match\.source_type/,
+  ],
+  ["no route source", { filter_chains: [chain({}, {})] }, /must set one of rds, route_config/],
+];
+for (const [name, json, expected] of refused) {
+  test(`refuses ${name}`, () => {
+    assert.throws(() => listener(json), { code: "SERIN_INVALID_XDS", message: expected });
+  });
+}
+
+const upstreamTls = (name: string) => ({
+  name: "tls",
+  typed_config: {
+    "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+    sni: name,
+  },
+});
+
+test("the first fitting transport_socket_match decides, and no fit means the cluster's own socket", () => {
+  const config = cluster({
+    transport_socket_matches: [
+      { name: "tls", match: { tlsMode: "istio" }, transport_socket: upstreamTls("mesh") },
+    ],
+  }).build([], () => undefined);
+  const endpoint = (match: Record<string, string>) => ({ transportSocketMatch: match }) as never;
+  assert.equal(config.tlsFor(endpoint({ tlsMode: "istio" }))?.sni, "mesh");
+  assert.equal(config.tlsFor(endpoint({ tlsMode: "disabled" })), undefined);
+  assert.equal(config.tlsFor(endpoint({})), undefined);
+});
+
+test("the defaults of a cluster are Envoy's, its service is Istio's metadata", () => {
+  const config = cluster({
+    metadata: {
+      filter_metadata: {
+        istio: { services: [{ host: "reviews.x.svc", name: "reviews", namespace: "x" }] },
+      },
+    },
+  }).build([], () => undefined);
+  assert.deepEqual(config.circuitBreaker, {
+    maxConnections: 1024,
+    maxPendingRequests: 1024,
+    maxRequests: 1024,
+    maxRetries: 3,
+    retryBudget: undefined,
+  });
+  assert.equal(config.connectTimeoutMs, 5000);
+  assert.equal(config.healthyPanicThresholdPercent, 50);
+  assert.deepEqual(config.service, { host: "reviews.x.svc", name: "reviews", namespace: "x" });
+});
+
+test("endpoints carry weight, health, match and Istio's workload", () => {
+  const spec = cluster({
+    load_assignment: {
+      cluster_name: "c",
+      endpoints: [
+        {
+          priority: 1,
+          lb_endpoints: [
+            {
+              endpoint: { address },
+              health_status: "DRAINING",
+              load_balancing_weight: 3,
+              metadata: {
+                filter_metadata: {
+                  "envoy.transport_socket_match": { tlsMode: "istio" },
+                  istio: { workload: "reviews-v2;default;reviews;v2;Kubernetes" },
+                },
+              },
+            },
+            { endpoint: { address } },
+          ],
+        },
+      ],
+    },
+  });
+  assert.equal(spec.localEndpoints.length, 1, "the second has the same address");
+  const [endpoint] = spec.localEndpoints;
+  assert.equal(endpoint?.key, "127.0.0.1:8080");
+  assert.deepEqual([endpoint?.weight, endpoint?.priority, endpoint?.isHealthy], [3, 1, false]);
+  assert.deepEqual(endpoint?.transportSocketMatch, { tlsMode: "istio" });
+  assert.equal(endpoint?.peer?.workload, "reviews-v2");
+  assert.equal(endpoint?.peer?.canonicalRevision, "v2");
+});
+
+const badClusters: readonly [name: string, json: object, message: RegExp][] = [
+  ["original destination", { type: "ORIGINAL_DST" }, /type: ORIGINAL_DST is not supported/],
+  ["a ring", { lb_policy: "RING_HASH" }, /lb_policy: must be/],
+  ["EDS without a source", { type: "EDS" }, /eds_cluster_config\.eds_config: is required/],
+  ["no time to connect", { connect_timeout: "0s" }, /connect_timeout: must be more than 0/],
+];
+for (const [name, json, expected] of badClusters) {
+  test(`refuses a cluster with ${name}`, () => {
+    assert.throws(() => cluster(json), { code: "SERIN_INVALID_XDS", message: expected });
+  });
+}
