@@ -62,7 +62,9 @@ export function parsePeerMetadata(header: string): PeerInfo | undefined {
   if (header === "" || header.length > MAX_HEADER_LENGTH) return undefined;
   try {
     const struct = decode("google.protobuf.Struct", Buffer.from(header, "base64"));
-    return { ...peerOfJson(structToJson(struct)), principal: UNKNOWN };
+    const json = structToJson(struct);
+    // Almost any bytes decode to an empty struct; that presents nobody.
+    return Object.keys(json).length === 0 ? undefined : peerOfJson(json);
   } catch {
     // A peer may send anything here; the metrics then say "unknown".
     return undefined;

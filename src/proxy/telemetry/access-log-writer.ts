@@ -25,6 +25,8 @@ interface Sink {
   pending: string[];
   pendingCharacters: number;
   isWriting: boolean;
+  /** The file must be opened anew before the next write. */
+  mustReopen: boolean;
   cancelTimer: (() => void) | undefined;
   idle: (() => void)[];
 }
@@ -45,6 +47,7 @@ export function createAccessLogWriter(options: {
         pending: [],
         pendingCharacters: 0,
         isWriting: false,
+        mustReopen: false,
         cancelTimer: undefined,
         idle: [],
       };
@@ -72,6 +75,7 @@ export function createAccessLogWriter(options: {
   const flush = (sink: Sink): void => {
     sink.cancelTimer?.();
     sink.cancelTimer = undefined;
+    if (sink.mustReopen && !sink.isWriting) reopen(sink);
     if (sink.isWriting || sink.pending.length === 0 || sink.fd === undefined) {
       if (!sink.isWriting) settle(sink);
       return;
@@ -87,6 +91,13 @@ export function createAccessLogWriter(options: {
       }
       flush(sink);
     });
+  };
+
+  const reopen = (sink: Sink): void => {
+    sink.mustReopen = false;
+    if (sink.fd !== undefined) closeSync(sink.fd);
+    sink.fd = undefined;
+    open(sink);
   };
 
   const settle = (sink: Sink): void => {
@@ -110,16 +121,11 @@ export function createAccessLogWriter(options: {
     },
     reopen() {
       for (const sink of sinks.values()) {
-        const before = sink.fd;
         if (sink.path.startsWith("/dev/std")) continue;
-        const swap = (): void => {
-          if (before !== undefined) closeSync(before);
-          open(sink);
-        };
         // The old file gets what was logged before the signal.
         flush(sink);
-        if (sink.isWriting) sink.idle.push(swap);
-        else swap();
+        sink.mustReopen = true;
+        flush(sink);
       }
     },
     async close() {
