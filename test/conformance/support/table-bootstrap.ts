@@ -1,0 +1,155 @@
+const TYPE = "type.googleapis.com/";
+
+export interface TablePorts {
+  readonly listener: number;
+  readonly admin: number;
+  readonly a: number;
+  readonly b: number;
+  readonly dead: number;
+}
+
+/** The bootstrap of the table, as Envoy's JSON. */
+export function tableBootstrap(ports: TablePorts): string {
+  return JSON.stringify({
+    node: { id: "table", cluster: "table" },
+    admin: { address: address(ports.admin) },
+    static_resources: {
+      listeners: [listener(ports.listener)],
+      clusters: [
+        cluster("a", [ports.a]),
+        cluster("b", [ports.b]),
+        cluster("dead", [ports.dead]),
+        cluster("empty", []),
+      ],
+    },
+  });
+}
+
+function address(port: number) {
+  return { socket_address: { address: "127.0.0.1", port_value: port } };
+}
+
+function cluster(name: string, ports: readonly number[]) {
+  return {
+    name,
+    type: "STATIC",
+    connect_timeout: "1s",
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [{ lb_endpoints: ports.map((p) => ({ endpoint: { address: address(p) } })) }],
+    },
+  };
+}
+
+function listener(port: number) {
+  const manager = {
+    "@type": `${TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+    stat_prefix: "table",
+    use_remote_address: true,
+    http_filters: [
+      {
+        name: "envoy.filters.http.router",
+        typed_config: { "@type": `${TYPE}envoy.extensions.filters.http.router.v3.Router` },
+      },
+    ],
+    route_config: routeConfig,
+  };
+  const filters = [
+    { name: "envoy.filters.network.http_connection_manager", typed_config: manager },
+  ];
+  return { name: "table", address: address(port), filter_chains: [{ filters }] };
+}
+
+const to = (match: object, name: string, more: object = {}) => ({
+  match,
+  route: { cluster: name, ...more },
+});
+const header = (prefix: string, name: string, matcher: object) =>
+  to({ prefix, headers: [{ name, ...matcher }] }, "b");
+const retries = (retryOn: string, more: object = {}) => ({
+  retry_policy: {
+    retry_on: retryOn,
+    num_retries: 2,
+    retry_back_off: { base_interval: "0.005s", max_interval: "0.010s" },
+    ...more,
+  },
+});
+const option = (key: string, value: string, action: string) => ({
+  header: { key, value },
+  append_action: action,
+});
+
+const routeConfig = {
+  name: "table",
+  validate_clusters: false,
+  virtual_hosts: [
+    { name: "b", domains: ["b.test"], routes: [to({ path: "/" }, "b"), to({ path: "/x" }, "b")] },
+    { name: "wild", domains: ["*.wild.test"], routes: [to({ prefix: "/" }, "b")] },
+    { name: "wilder", domains: ["*.x.wild.test"], routes: [to({ prefix: "/" }, "a")] },
+    { name: "pre", domains: ["pre.*"], routes: [to({ prefix: "/" }, "b")] },
+    {
+      name: "table",
+      domains: ["table.test", "table.test:80"],
+      include_request_attempt_count: true,
+      routes: [
+        to({ prefix: "/api/v2" }, "b"),
+        to({ path: "/exact" }, "b"),
+        to({ path: "/caseless", case_sensitive: false }, "b"),
+        to({ path_separated_prefix: "/sep" }, "b"),
+        to({ safe_regex: { regex: "/rx/[a-z]+" } }, "b"),
+        header("/hpresent", "x-any", { present_match: true }),
+        header("/hp", "x-user", { string_match: { prefix: "jason" } }),
+        header("/hr", "x-n", { string_match: { safe_regex: { regex: "\\d+" } } }),
+        header("/habsent", "x-any", { present_match: true, invert_match: true }),
+        header("/hnot", "x-user", { string_match: { exact: "jason" }, invert_match: true }),
+        header("/h", "x-user", { string_match: { exact: "jason" } }),
+        header("/method", ":method", { string_match: { exact: "PUT" } }),
+        {
+          match: { path: "/direct" },
+          direct_response: { status: 418, body: { inline_string: "short and stout" } },
+        },
+        { match: { path: "/redir/host" }, redirect: { host_redirect: "other.test" } },
+        {
+          match: { path: "/redir/path" },
+          redirect: { path_redirect: "/new", response_code: "FOUND" },
+        },
+        {
+          match: { prefix: "/redir/prefix" },
+          redirect: { prefix_rewrite: "/moved", response_code: "TEMPORARY_REDIRECT" },
+        },
+        { match: { path: "/redir/https" }, redirect: { https_redirect: true } },
+        to({ path: "/missing" }, "nosuch"),
+        to({ path: "/missing404" }, "nosuch", { cluster_not_found_response_code: "NOT_FOUND" }),
+        to({ path: "/empty" }, "empty"),
+        to({ path: "/dead" }, "dead"),
+        to({ path: "/dead-retry" }, "dead", retries("connect-failure")),
+        to({ path: "/slow" }, "a", { timeout: "0.2s" }),
+        to({ path: "/slow-retry" }, "a", {
+          timeout: "5s",
+          ...retries("5xx", { per_try_timeout: "0.1s" }),
+        }),
+        to({ prefix: "/flaky-connect" }, "a", retries("connect-failure")),
+        to({ prefix: "/flaky-429" }, "a", {
+          ...retries("retriable-status-codes", { retriable_status_codes: [429] }),
+        }),
+        to({ prefix: "/flaky" }, "a", retries("5xx")),
+        to({ prefix: "/old/" }, "a", { prefix_rewrite: "/fresh/" }),
+        to({ path: "/rehost" }, "a", { host_rewrite_literal: "inner.test" }),
+        {
+          ...to({ path: "/mutate" }, "a"),
+          request_headers_to_remove: ["x-gone"],
+          request_headers_to_add: [
+            option("x-set", "new", "OVERWRITE_IF_EXISTS_OR_ADD"),
+            option("x-add", "two", "APPEND_IF_EXISTS_OR_ADD"),
+          ],
+        },
+        {
+          ...to({ path: "/mutate-response" }, "a"),
+          response_headers_to_remove: ["x-upstream-secret"],
+          response_headers_to_add: [option("x-extra", "50%%", "OVERWRITE_IF_EXISTS_OR_ADD")],
+        },
+        to({ prefix: "/" }, "a"),
+      ],
+    },
+  ],
+};
