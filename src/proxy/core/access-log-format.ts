@@ -1,5 +1,5 @@
 import { formatTimestampMs } from "../../xds/index.ts";
-import type { AccessLogRecord } from "../config/runtime-config.ts";
+import type { AccessLogRecord } from "./runtime-config.ts";
 
 /** Envoy's default access log format. */
 export const DEFAULT_FORMAT =

@@ -5,7 +5,7 @@ import {
   structFromJson,
   structToJson,
 } from "../../xds/index.ts";
-import type { PeerInfo } from "../config/runtime-config.ts";
+import type { PeerInfo } from "./runtime-config.ts";
 
 /** The request headers by which Istio's proxies tell each other who they are. */
 export const PEER_METADATA_HEADER = "x-envoy-peer-metadata";

@@ -4,8 +4,8 @@ import {
   structToJson,
   unpackAny,
 } from "../../../xds/index.ts";
-import type { AccessLogConfig } from "../../config/runtime-config.ts";
 import { compileJsonFormat, compileTextFormat, DEFAULT_FORMAT } from "../access-log-format.ts";
+import type { AccessLogConfig } from "../runtime-config.ts";
 import type { CompileContext } from "./data-source.ts";
 import type { Scope } from "./scope.ts";
 

@@ -6,7 +6,7 @@ import {
   structToJson,
   unpackAny,
 } from "../../../xds/index.ts";
-import type { ClusterConfig, EndpointConfig } from "../../config/runtime-config.ts";
+import type { ClusterConfig, EndpointConfig } from "../runtime-config.ts";
 import type { CompileContext } from "./data-source.ts";
 import { compileEndpoints, metadataOf } from "./endpoint.ts";
 import { compileLbPolicy } from "./lb-policy.ts";

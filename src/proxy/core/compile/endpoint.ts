@@ -4,7 +4,7 @@ import {
   type envoy_config_endpoint_v3_LbEndpoint,
   structToJson,
 } from "../../../xds/index.ts";
-import type { EndpointConfig, PeerInfo } from "../../config/runtime-config.ts";
+import type { EndpointConfig, PeerInfo } from "../runtime-config.ts";
 import type { Scope } from "./scope.ts";
 
 /** HealthStatus values that take an endpoint out: UNHEALTHY, DRAINING, TIMEOUT. */

@@ -1,5 +1,5 @@
 import type { envoy_config_core_v3_HeaderValueOption } from "../../../xds/index.ts";
-import type { HeaderMutation } from "../../config/runtime-config.ts";
+import type { HeaderMutation } from "../runtime-config.ts";
 import type { Scope } from "./scope.ts";
 
 /** One level of Envoy's header manipulation: a route, a virtual host, a weighted cluster. */

@@ -3,7 +3,7 @@ import {
   type envoy_extensions_filters_network_http_connection_manager_v3_HttpConnectionManager as HttpConnectionManager,
   type envoy_extensions_filters_network_http_connection_manager_v3_HttpFilter as HttpFilter,
 } from "../../../xds/index.ts";
-import type { HttpConnectionManagerConfig, RouteTable } from "../../config/runtime-config.ts";
+import type { HttpConnectionManagerConfig, RouteTable } from "../runtime-config.ts";
 import { compileAccessLogs } from "./access-log.ts";
 import type { CompileContext } from "./data-source.ts";
 import { compileRouteTable } from "./route.ts";

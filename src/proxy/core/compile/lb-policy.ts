@@ -1,5 +1,5 @@
 import { type envoy_config_cluster_v3_Cluster, unpackAny } from "../../../xds/index.ts";
-import type { ClusterConfig } from "../../config/runtime-config.ts";
+import type { ClusterConfig } from "../runtime-config.ts";
 import type { Scope } from "./scope.ts";
 
 const LEAST_REQUEST = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest";

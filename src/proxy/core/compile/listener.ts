@@ -13,7 +13,7 @@ import type {
   ListenerConfig,
   RouteTable,
   TcpProxyConfig,
-} from "../../config/runtime-config.ts";
+} from "../runtime-config.ts";
 import type { CompileContext } from "./data-source.ts";
 import { isIpAddress } from "./endpoint.ts";
 import { compileHttpConnectionManager, type HttpSpec } from "./http-connection-manager.ts";

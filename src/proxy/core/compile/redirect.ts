@@ -1,5 +1,5 @@
 import type { envoy_config_route_v3_RedirectAction } from "../../../xds/index.ts";
-import type { PathMatcher, RouteActionConfig } from "../../config/runtime-config.ts";
+import type { PathMatcher, RouteActionConfig } from "../runtime-config.ts";
 import type { Scope } from "./scope.ts";
 
 const STATUS = [301, 302, 303, 307, 308] as const;

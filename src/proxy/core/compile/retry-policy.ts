@@ -1,5 +1,5 @@
 import { durationToMs, type envoy_config_route_v3_RetryPolicy } from "../../../xds/index.ts";
-import type { RetryPolicy } from "../../config/runtime-config.ts";
+import type { RetryPolicy } from "../runtime-config.ts";
 import type { Scope } from "./scope.ts";
 
 const DEFAULT_BACKOFF_BASE_MS = 25;

@@ -16,7 +16,7 @@ import type {
   RouteTable,
   VirtualHostConfig,
   WeightedClusterChoice,
-} from "../../config/runtime-config.ts";
+} from "../runtime-config.ts";
 import { type CompileContext, readData } from "./data-source.ts";
 import { compileHeaderMutation, type HeaderLevel } from "./header-mutation.ts";
 import { compileRedirect } from "./redirect.ts";

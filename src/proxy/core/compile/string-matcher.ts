@@ -2,7 +2,7 @@ import type {
   envoy_config_route_v3_HeaderMatcher,
   envoy_type_matcher_v3_StringMatcher,
 } from "../../../xds/index.ts";
-import type { HeaderMatcher } from "../../config/runtime-config.ts";
+import type { HeaderMatcher } from "../runtime-config.ts";
 import { compileRegex } from "./regex.ts";
 import type { Scope } from "./scope.ts";
 

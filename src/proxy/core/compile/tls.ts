@@ -7,7 +7,7 @@ import type {
   envoy_extensions_transport_sockets_tls_v3_TlsCertificate,
 } from "../../../xds/index.ts";
 import { unpackAny } from "../../../xds/index.ts";
-import type { TlsConfig } from "../../config/runtime-config.ts";
+import type { TlsConfig } from "../runtime-config.ts";
 import { type CompileContext, readData } from "./data-source.ts";
 import type { Scope } from "./scope.ts";
 import { compileStringMatcher } from "./string-matcher.ts";

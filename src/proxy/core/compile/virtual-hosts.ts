@@ -1,4 +1,4 @@
-import type { VirtualHostConfig } from "../../config/runtime-config.ts";
+import type { VirtualHostConfig } from "../runtime-config.ts";
 import type { Scope } from "./scope.ts";
 
 /** A virtual host with its domains and its place in the resource. */

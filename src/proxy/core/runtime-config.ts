@@ -1,0 +1,309 @@
+/**
+ * The compiled configuration: what xDS resources become before the data path sees them. The xDS side
+ * (`config/`) builds these values; the data path (`net/`, `http1/`, `upstream/`, `pipeline.ts`)
+ * only reads them. Everything is immutable: a change makes a new value and swaps it in, and a
+ * request keeps the values it started with.
+ */
+
+/** One header matcher, compiled. The value is "" joined by "," when a header occurs several times. */
+export interface HeaderMatcher {
+  readonly name: string;
+  matches(value: string | undefined): boolean;
+}
+
+export type PathMatcher =
+  | { readonly kind: "exact"; readonly path: string; readonly ignoreCase: boolean }
+  | { readonly kind: "prefix"; readonly prefix: string; readonly ignoreCase: boolean }
+  | { readonly kind: "pathSeparatedPrefix"; readonly prefix: string; readonly ignoreCase: boolean }
+  | { readonly kind: "regex"; readonly regex: RegExp };
+
+export interface RetryPolicy {
+  /** Envoy's retry_on tokens, split: `5xx`, `reset`, `connect-failure`, `gateway-error`, … */
+  readonly retryOn: ReadonlySet<string>;
+  readonly retriableStatusCodes: ReadonlySet<number>;
+  /** Retries beyond the first try. */
+  readonly numRetries: number;
+  /** 0 = bounded by the route's timeout only. */
+  readonly perTryTimeoutMs: number;
+  readonly backoffBaseMs: number;
+  readonly backoffMaxMs: number;
+  /** `envoy.retry_host_predicates.previous_hosts`. */
+  readonly avoidPreviousHosts: boolean;
+  readonly hostSelectionRetryMaxAttempts: number;
+}
+
+export interface HeaderMutation {
+  readonly set: readonly (readonly [name: string, value: string])[];
+  readonly add: readonly (readonly [name: string, value: string])[];
+  readonly remove: readonly string[];
+}
+
+export interface WeightedClusterChoice {
+  readonly cluster: string;
+  readonly weight: number;
+  readonly requestHeaders: HeaderMutation | undefined;
+  readonly responseHeaders: HeaderMutation | undefined;
+}
+
+export interface MirrorPolicy {
+  readonly cluster: string;
+  /** 0..1 */
+  readonly fraction: number;
+  readonly appendShadowSuffix: boolean;
+}
+
+export type RouteActionConfig =
+  | {
+      readonly kind: "forward";
+      /** One entry for a plain `cluster`. `totalWeight` is the sum. */
+      readonly clusters: readonly WeightedClusterChoice[];
+      readonly totalWeight: number;
+      /** 0 = none. */
+      readonly timeoutMs: number;
+      readonly retry: RetryPolicy | undefined;
+      readonly prefixRewrite: string | undefined;
+      readonly hostRewrite: string | undefined;
+      readonly mirrors: readonly MirrorPolicy[];
+      /** Status when the cluster does not exist (503 by default). */
+      readonly clusterNotFoundStatus: number;
+    }
+  | { readonly kind: "direct"; readonly status: number; readonly body: Buffer }
+  | {
+      readonly kind: "redirect";
+      readonly status: number;
+      location(path: string, host: string): string;
+    };
+
+export interface RouteConfig {
+  readonly name: string;
+  readonly path: PathMatcher;
+  readonly headers: readonly HeaderMatcher[];
+  readonly action: RouteActionConfig;
+  readonly requestHeaders: HeaderMutation | undefined;
+  readonly responseHeaders: HeaderMutation | undefined;
+}
+
+export interface VirtualHostConfig {
+  readonly name: string;
+  readonly routes: readonly RouteConfig[];
+  readonly includeAttemptCount: boolean;
+}
+
+/** A compiled RouteConfiguration. */
+export interface RouteTable {
+  readonly name: string;
+  /** Envoy's order: exact host, longest suffix wildcard, longest prefix wildcard, "*". Lower case. */
+  virtualHost(authority: string): VirtualHostConfig | undefined;
+}
+
+/** How Envoy ranks an address: the key of an endpoint is `ip:port`. */
+export interface EndpointConfig {
+  readonly key: string;
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+  readonly priority: number;
+  readonly isHealthy: boolean;
+  /** The `envoy.transport_socket_match` metadata, e.g. {tlsMode: "istio"}. */
+  readonly transportSocketMatch: Readonly<Record<string, string>>;
+  /** Workload labels for telemetry, from the `istio` metadata. */
+  readonly peer: PeerInfo | undefined;
+}
+
+/** Who is at the other end, in the words of Istio's metric labels; missing values are "unknown". */
+export interface PeerInfo {
+  readonly workload: string;
+  readonly namespace: string;
+  readonly canonicalService: string;
+  readonly canonicalRevision: string;
+  readonly app: string;
+  readonly version: string;
+  readonly cluster: string;
+  readonly principal: string;
+}
+
+/** The TLS side of a cluster or filter chain; PEM material already delivered by SDS or inline. */
+export interface TlsConfig {
+  readonly certificateChainPem: string | undefined;
+  readonly privateKeyPem: string | undefined;
+  readonly trustedCaPem: string | undefined;
+  /** The peer must present one of these SANs (URI or DNS); empty = any certificate of the CA. */
+  readonly subjectAltNames: readonly { matches(san: string): boolean }[];
+  readonly requireClientCertificate: boolean;
+  readonly sni: string | undefined;
+  readonly alpnProtocols: readonly string[];
+  /** Changes whenever the material changes: cache key of the SecureContext. */
+  readonly version: string;
+}
+
+export interface ClusterConfig {
+  readonly name: string;
+  readonly altStatName: string;
+  readonly connectTimeoutMs: number;
+  readonly lbPolicy: "round_robin" | "least_request" | "random";
+  readonly leastRequestChoices: number;
+  readonly endpoints: readonly EndpointConfig[];
+  /** First match wins, then `defaultTls`. `undefined` = plain text. */
+  tlsFor(endpoint: EndpointConfig): TlsConfig | undefined;
+  readonly circuitBreaker: {
+    readonly maxConnections: number;
+    readonly maxPendingRequests: number;
+    readonly maxRequests: number;
+    readonly maxRetries: number;
+    readonly retryBudget: { readonly percent: number; readonly minConcurrency: number } | undefined;
+  };
+  /** 0 = unlimited. */
+  readonly maxRequestsPerConnection: number;
+  readonly idleTimeoutMs: number;
+  /** 0..100; below it all endpoints are used, unhealthy ones too. */
+  readonly healthyPanicThresholdPercent: number;
+  /** `istio` metadata of the cluster: the service it stands for. */
+  readonly service:
+    | { readonly host: string; readonly name: string; readonly namespace: string }
+    | undefined;
+}
+
+export interface HttpConnectionManagerConfig {
+  readonly kind: "http";
+  readonly statPrefix: string;
+  /** The route table now; it may be replaced while connections live, so read it per request. */
+  routeTable(): RouteTable | undefined;
+  readonly useRemoteAddress: boolean;
+  readonly skipXffAppend: boolean;
+  readonly generateRequestId: boolean;
+  readonly preserveExternalRequestId: boolean;
+  readonly forwardClientCert:
+    | "sanitize"
+    | "forward_only"
+    | "append_forward"
+    | "sanitize_set"
+    | "always_forward_only";
+  readonly serverName: string;
+  readonly maxRequestHeadersBytes: number;
+  readonly maxHeadersCount: number;
+  readonly idleTimeoutMs: number;
+  readonly streamIdleTimeoutMs: number;
+  readonly requestHeadersTimeoutMs: number;
+  readonly normalizePath: boolean;
+  readonly mergeSlashes: boolean;
+  readonly accessLogs: readonly AccessLogConfig[];
+  readonly direction: "inbound" | "outbound" | "unspecified";
+}
+
+export interface TcpProxyConfig {
+  readonly kind: "tcp";
+  readonly statPrefix: string;
+  readonly clusters: readonly { readonly cluster: string; readonly weight: number }[];
+  readonly idleTimeoutMs: number;
+}
+
+export interface AccessLogConfig {
+  /** Path of a file, or "/dev/stdout" | "/dev/stderr". */
+  readonly path: string;
+  format(record: AccessLogRecord): string;
+}
+
+export interface FilterChainConfig {
+  readonly name: string;
+  /** Empty arrays match anything. */
+  readonly match: {
+    readonly transportProtocol: "" | "tls" | "raw_buffer";
+    readonly applicationProtocols: readonly string[];
+    readonly serverNames: readonly string[];
+    readonly destinationPort: number | undefined;
+  };
+  readonly tls: TlsConfig | undefined;
+  readonly network: HttpConnectionManagerConfig | TcpProxyConfig;
+}
+
+export interface ListenerConfig {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  /** Peek at the first bytes to tell TLS from plain text before choosing a chain. */
+  readonly inspectTls: boolean;
+  readonly chains: readonly FilterChainConfig[];
+  readonly defaultChain: FilterChainConfig | undefined;
+  readonly bindToPort: boolean;
+}
+
+/** The whole configuration at one moment. */
+export interface RuntimeConfig {
+  /** Own workload, for telemetry. */
+  readonly self: PeerInfo;
+  /**
+   * How this proxy presents its workload (Istio's metadata exchange): `x-envoy-peer-metadata` and
+   * `x-envoy-peer-metadata-id`. The data path sets them on requests of an outbound listener whose
+   * upstream connection is TLS, and removes any that the application sent otherwise; an inbound
+   * listener removes them before the application sees the request, after which telemetry still
+   * reads the received value through `AccessLogRecord.requestHeader`.
+   */
+  readonly peerMetadataHeaders?: readonly (readonly [name: string, value: string])[];
+  /** Only listeners that are warm (their routes and secrets have arrived). */
+  readonly listeners: ReadonlyMap<string, ListenerConfig>;
+  cluster(name: string): ClusterConfig | undefined;
+}
+
+/**
+ * Everything known about a finished request; the data path fills one per request and hands it to
+ * telemetry exactly once. Times are `performance.now()` milliseconds.
+ */
+export interface AccessLogRecord {
+  readonly startTimeMs: number;
+  readonly method: string;
+  readonly path: string;
+  readonly originalPath: string | undefined;
+  readonly protocol: string;
+  readonly responseCode: number;
+  /** Envoy's flags, comma separated; "" = none. */
+  readonly responseFlags: string;
+  readonly responseCodeDetails: string;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly durationMs: number;
+  /** Time to the first byte of the upstream's response; undefined when there was none. */
+  readonly upstreamServiceTimeMs: number | undefined;
+  readonly authority: string;
+  readonly routeName: string;
+  readonly upstreamCluster: ClusterConfig | undefined;
+  readonly upstreamHost: EndpointConfig | undefined;
+  readonly upstreamLocalAddress: string;
+  readonly downstreamLocalAddress: string;
+  readonly downstreamRemoteAddress: string;
+  readonly downstreamPeerPrincipal: string | undefined;
+  readonly downstreamPeer: PeerInfo | undefined;
+  readonly isMutualTls: boolean;
+  readonly requestedServerName: string;
+  readonly upstreamTransportFailureReason: string;
+  readonly attemptCount: number;
+  readonly direction: "inbound" | "outbound" | "unspecified";
+  requestHeader(name: string): string | undefined;
+  responseHeader(name: string): string | undefined;
+}
+
+/** What the data path calls; the telemetry side implements it. Must be cheap. */
+export interface RequestTelemetry {
+  requestFinished(record: AccessLogRecord, accessLogs: readonly AccessLogConfig[]): void;
+  /** Envoy's counters and gauges by full name, e.g. `cluster.<name>.upstream_cx_total`. */
+  counter(name: string): { add(count: number): void };
+  gauge(name: string): { add(delta: number): void };
+}
+
+/** A listener that could not be opened; the former one of that name, if any, still serves. */
+export interface ListenerFailure {
+  readonly listener: string;
+  readonly error: Error;
+}
+
+/** The data path, as `server.ts` builds it and `index.ts` drives it. */
+export interface ProxyServer {
+  /**
+   * Swaps in a configuration: opens new listeners, closes removed ones gently, keeps the rest.
+   * Resolves with the listeners that could not be opened.
+   */
+  apply(config: RuntimeConfig): Promise<readonly ListenerFailure[]>;
+  /** No new connections, `Connection: close` on answers; requests in flight finish. */
+  drain(): void;
+  /** Drains, waits for at most `graceMs` milliseconds, then closes everything. */
+  stop(graceMs: number): Promise<void>;
+}
