@@ -7,11 +7,13 @@ import {
   packAny,
   ROUTE_TYPE,
   toJson,
+  unpackAny,
 } from "../../xds/index.ts";
 import type { Bootstrap } from "../config/bootstrap.ts";
 import type { Accepted, ConfigStore, Slot } from "../xds/config-store.ts";
 import type { RejectedResource } from "../xds/resource.ts";
 
+const MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const REDACTED = Buffer.from("[redacted]").toString("base64");
 
 /** Envoy's /config_dump: bootstrap, clusters, listeners, routes, endpoints, secrets without keys. */
@@ -86,6 +88,9 @@ function listenersDump(store: ConfigStore): Any {
 
 function routesDump(store: ConfigStore): Any {
   return packAny("envoy.admin.v3.RoutesConfigDump", {
+    static_route_configs: [...store.listeners.values()].flatMap((slot) =>
+      slot.active === undefined ? [] : inlineRoutes(slot.active),
+    ),
     dynamic_route_configs: [...store.routes.values()].map((entry) => ({
       version_info: entry.resource.version,
       route_config: entry.resource.any,
@@ -93,6 +98,25 @@ function routesDump(store: ConfigStore): Any {
       ...errorState(store.rejected.get(`${ROUTE_TYPE} ${entry.resource.name}`)),
     })),
   });
+}
+
+/** Route configurations that stand in a listener itself. */
+function inlineRoutes(entry: Accepted<unknown>) {
+  const bytes = entry.resource.any.value ?? new Uint8Array(0);
+  const listener = decode("envoy.config.listener.v3.Listener", bytes);
+  const chains = [...(listener.filter_chains ?? []), listener.default_filter_chain ?? {}];
+  return chains
+    .flatMap((chain) => chain.filters ?? [])
+    .flatMap((filter) => {
+      const inline = unpackAny(MANAGER, filter.typed_config)?.route_config;
+      if (!inline) return [];
+      return [
+        {
+          route_config: packAny("envoy.config.route.v3.RouteConfiguration", inline),
+          last_updated: timestamp(entry.updatedMs),
+        },
+      ];
+    });
 }
 
 function endpointsDump(store: ConfigStore): Any {
