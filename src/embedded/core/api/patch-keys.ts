@@ -1,0 +1,45 @@
+/**
+ * How lists and structs of built-in kinds merge in a strategic merge patch, by Go type and field
+ * (the patchStrategy and patchMergeKey tags of k8s.io/api). Lists not named here are replaced.
+ */
+export const PATCH_KEYS: Readonly<
+  Record<string, { readonly strategy: string; readonly mergeKey?: string }>
+> = {
+  "ObjectMeta.ownerReferences": { strategy: "merge", mergeKey: "uid" },
+  "ObjectMeta.finalizers": { strategy: "merge" },
+  "PodSpec.volumes": { strategy: "merge,retainKeys", mergeKey: "name" },
+  "PodSpec.initContainers": { strategy: "merge", mergeKey: "name" },
+  "PodSpec.containers": { strategy: "merge", mergeKey: "name" },
+  "PodSpec.ephemeralContainers": { strategy: "merge", mergeKey: "name" },
+  "PodSpec.imagePullSecrets": { strategy: "merge", mergeKey: "name" },
+  "PodSpec.hostAliases": { strategy: "merge", mergeKey: "ip" },
+  "PodSpec.topologySpreadConstraints": { strategy: "merge", mergeKey: "topologyKey" },
+  "PodSpec.resourceClaims": { strategy: "merge,retainKeys", mergeKey: "name" },
+  "PodSpec.schedulingGates": { strategy: "merge", mergeKey: "name" },
+  "Container.ports": { strategy: "merge", mergeKey: "containerPort" },
+  "Container.env": { strategy: "merge", mergeKey: "name" },
+  "Container.volumeMounts": { strategy: "merge", mergeKey: "mountPath" },
+  "Container.volumeDevices": { strategy: "merge", mergeKey: "devicePath" },
+  "EphemeralContainer.ports": { strategy: "merge", mergeKey: "containerPort" },
+  "EphemeralContainer.env": { strategy: "merge", mergeKey: "name" },
+  "EphemeralContainer.volumeMounts": { strategy: "merge", mergeKey: "mountPath" },
+  "PodStatus.conditions": { strategy: "merge", mergeKey: "type" },
+  "PodStatus.podIPs": { strategy: "merge", mergeKey: "ip" },
+  "PodStatus.hostIPs": { strategy: "merge", mergeKey: "ip" },
+  "ServiceSpec.ports": { strategy: "merge", mergeKey: "port" },
+  "ServiceStatus.conditions": { strategy: "merge", mergeKey: "type" },
+  "ServiceAccount.secrets": { strategy: "merge", mergeKey: "name" },
+  "NodeSpec.podCIDRs": { strategy: "merge" },
+  "NodeStatus.conditions": { strategy: "merge", mergeKey: "type" },
+  "NodeStatus.addresses": { strategy: "merge", mergeKey: "type" },
+  "NamespaceStatus.conditions": { strategy: "merge", mergeKey: "type" },
+  "DeploymentSpec.strategy": { strategy: "retainKeys" },
+  "DeploymentStatus.conditions": { strategy: "merge", mergeKey: "type" },
+  "ReplicaSetStatus.conditions": { strategy: "merge", mergeKey: "type" },
+  "StatefulSetStatus.conditions": { strategy: "merge", mergeKey: "type" },
+  "DaemonSetStatus.conditions": { strategy: "merge", mergeKey: "type" },
+  "JobStatus.conditions": { strategy: "merge", mergeKey: "type" },
+  "HorizontalPodAutoscalerStatus.conditions": { strategy: "merge", mergeKey: "type" },
+  "MutatingWebhookConfiguration.webhooks": { strategy: "merge", mergeKey: "name" },
+  "ValidatingWebhookConfiguration.webhooks": { strategy: "merge", mergeKey: "name" },
+};
