@@ -33,7 +33,7 @@ before(async () => {
   // One after the other, because it is one file with one listener port.
   const child = await startEnvoy(file, admin);
   try {
-    envoy = await ask(listener, "envoy");
+    envoy = await ask(listener, "run1");
   } finally {
     await ended(child);
   }
@@ -44,7 +44,7 @@ before(async () => {
   });
   try {
     await proxy.ready;
-    ours = await ask(listener, "ours");
+    ours = await ask(listener, "run2");
   } finally {
     await proxy.stop(0);
   }
@@ -56,7 +56,10 @@ after(async () => {
 });
 
 for (const row of ROWS) {
-  test(`as Envoy: ${row.name}`, { skip }, () => {
+  test(`as Envoy: ${row.name}`, {
+    skip,
+    ...(row.todo === undefined ? {} : { todo: row.todo }),
+  }, () => {
     const [theirs, mine] = [envoy.get(row.name), ours.get(row.name)];
     assert.ok(theirs !== undefined && mine !== undefined);
     const allowed = typeof row.status === "number" ? [row.status] : row.status;

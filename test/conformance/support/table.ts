@@ -8,6 +8,8 @@ export interface Row {
   readonly upstream?: string;
   /** Only refused or not matters: the words of the refusal are each proxy's own. */
   readonly refusal?: true;
+  /** A known difference that is still to be removed. */
+  readonly todo?: string;
 }
 
 const get = (path: string, headers = "", host = "table.test"): string =>
@@ -95,7 +97,12 @@ export const ROWS: readonly Row[] = [
   { name: "missing cluster as 404", request: get("/missing404"), status: 404 },
   { name: "no endpoints", request: get("/empty"), status: 503 },
   { name: "dead endpoint", request: get("/dead"), status: 503 },
-  { name: "dead endpoint with retries", request: get("/dead-retry"), status: 503 },
+  {
+    name: "dead endpoint with retries",
+    request: get("/dead-retry"),
+    status: 503,
+    todo: "after a retry Envoy says: retried and the latest reset reason",
+  },
   { name: "timeout", request: get("/slow"), status: 504 },
   { name: "per try timeout", request: get("/slow-retry"), status: 504 },
   {
@@ -104,11 +111,12 @@ export const ROWS: readonly Row[] = [
     status: 200,
     upstream: "a",
   },
-  { name: "retries exhausted", request: get("/flaky?fail=9&key=KEY2"), status: 503 },
+  { name: "retries exhausted", request: get("/flaky?fail=9&key=KEY2"), status: 503, upstream: "a" },
   {
     name: "no retry of what is not listed",
     request: get("/flaky-connect?fail=1&key=KEY3"),
     status: 503,
+    upstream: "a",
   },
   {
     name: "retriable status codes",

@@ -88,3 +88,5 @@ export const certificateSecret = (name: string, chain: string): Any =>
       private_key: { inline_string: "-----BEGIN PRIVATE KEY-----\nkey\n" },
     },
   });
+
+export { packAny as pack } from "../../../src/xds/index.ts";
