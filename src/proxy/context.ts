@@ -1,0 +1,22 @@
+import type { Clock, Logger } from "../runtime/index.ts";
+import type { RequestTelemetry, RuntimeConfig } from "./config/runtime-config.ts";
+import type { TimerWheel } from "./net/timer-wheel.ts";
+import type { SecureContexts } from "./tls/secure-contexts.ts";
+import type { TlsTermination } from "./tls/termination.ts";
+import type { Clusters } from "./upstream/clusters.ts";
+
+/** What every part of the data path shares. `config` is replaced as a whole. */
+export interface ProxyContext {
+  config: RuntimeConfig;
+  readonly clusters: Clusters;
+  readonly telemetry: RequestTelemetry;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Numbers in [0, 1). */
+  readonly random: () => number;
+  readonly deadlines: TimerWheel;
+  readonly secureContexts: SecureContexts;
+  readonly tlsTermination: TlsTermination;
+  /** The whole proxy is going down: every answer says `Connection: close`. */
+  isDraining: boolean;
+}

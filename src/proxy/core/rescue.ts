@@ -1,0 +1,96 @@
+/** Every way in which a request fails inside the proxy. */
+export type Failure =
+  | { readonly kind: "badRequest"; readonly status: number; readonly details: string }
+  | { readonly kind: "upgradeRefused" }
+  | { readonly kind: "routeNotFound" }
+  | { readonly kind: "routeConfigurationNotFound" }
+  | { readonly kind: "clusterNotFound"; readonly status: number }
+  | { readonly kind: "noHealthyUpstream" }
+  | { readonly kind: "requestTimeout" }
+  | { readonly kind: "idleTimeout" }
+  | { readonly kind: "responseTimeout" }
+  | { readonly kind: "perTryTimeout" }
+  | UpstreamReset;
+
+/** An attempt that ended before its response began, in Envoy's words. */
+export interface UpstreamReset {
+  readonly kind: "reset";
+  readonly reason:
+    | "overflow"
+    | "remote connection failure"
+    | "connection timeout"
+    | "connection termination"
+    | "protocol error";
+  /** What the transport said, e.g. `delayed connect error: Connection refused`; "" = nothing. */
+  readonly transportFailure: string;
+}
+
+/** What the client gets and what the access log says about it. */
+export interface LocalReply {
+  readonly status: number;
+  readonly body: string;
+  /** Envoy's response flag, "" = none. */
+  readonly flag: string;
+  readonly details: string;
+  readonly isOverloaded: boolean;
+}
+
+function reply(status: number, body: string, flag: string, details: string): LocalReply {
+  return { status, body, flag, details, isOverloaded: false };
+}
+
+/** The one place that turns failures into answers; bodies and flags as real Envoy gives them. */
+export function rescue(failure: Failure): LocalReply {
+  switch (failure.kind) {
+    case "badRequest":
+      return reply(failure.status, badRequestBody(failure.status), "DPE", failure.details);
+    case "upgradeRefused":
+      return reply(403, "", "", "upgrade_failed");
+    case "routeNotFound":
+      return reply(404, "", "NR", "route_not_found");
+    case "routeConfigurationNotFound":
+      return reply(404, "", "NR", "route_configuration_not_found");
+    case "clusterNotFound":
+      return reply(failure.status, "", "NC", "cluster_not_found");
+    case "noHealthyUpstream":
+      return reply(503, "no healthy upstream", "UH", "no_healthy_upstream");
+    case "requestTimeout":
+      return reply(408, "request header timeout", "DT", "request_header_timeout");
+    case "idleTimeout":
+      return reply(504, "stream timeout", "SI", "stream_idle_timeout");
+    case "responseTimeout":
+      return reply(504, "upstream request timeout", "UT", "response_timeout");
+    case "perTryTimeout":
+      return reply(504, "upstream request timeout", "UT", "upstream_per_try_timeout");
+    case "reset":
+      return rescueReset(failure);
+  }
+}
+
+function badRequestBody(status: number): string {
+  if (status === 426) return "Upgrade Required";
+  return status === 431 ? "Request Header Fields Too Large" : "Bad Request";
+}
+
+const RESET_FLAGS: Readonly<Record<UpstreamReset["reason"], string>> = {
+  overflow: "UO",
+  "remote connection failure": "UF",
+  "connection timeout": "UF",
+  "connection termination": "UC",
+  "protocol error": "UPE",
+};
+
+function rescueReset(failure: UpstreamReset): LocalReply {
+  const { reason, transportFailure } = failure;
+  const details = transportFailure === "" ? reason : `${reason}|${transportFailure}`;
+  return {
+    status: reason === "protocol error" ? 502 : 503,
+    body: `upstream connect error or disconnect/reset before headers. reset reason: ${reason}`,
+    flag: RESET_FLAGS[reason],
+    details:
+      reason === "overflow"
+        ? "upstream_reset_before_response_started{overflow}"
+        : `upstream_reset_before_response_started{${details.replaceAll(" ", "_")}}`,
+    isOverloaded: reason === "overflow",
+  };
+}

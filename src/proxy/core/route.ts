@@ -1,0 +1,132 @@
+/** Where matchers find the values of a request. */
+export interface HeaderSource {
+  /** All values of a header joined by ","; pseudo headers as `:method`. Undefined when absent. */
+  get(name: string): string | undefined;
+}
+
+type PathMatcherLike =
+  | { readonly kind: "exact"; readonly path: string; readonly ignoreCase: boolean }
+  | {
+      readonly kind: "prefix" | "pathSeparatedPrefix";
+      readonly prefix: string;
+      readonly ignoreCase: boolean;
+    }
+  | { readonly kind: "regex"; readonly regex: { test(text: string): boolean } };
+
+interface RouteLike {
+  readonly path: PathMatcherLike;
+  readonly headers: readonly {
+    readonly name: string;
+    matches(value: string | undefined): boolean;
+  }[];
+}
+
+/** The path of a request target: no query, no fragment. */
+export function pathOf(target: string): string {
+  const query = target.indexOf("?");
+  return query < 0 ? target : target.slice(0, query);
+}
+
+/** The first route that matches, or undefined. `path` without query. */
+export function selectRoute<Route extends RouteLike>(
+  routes: readonly Route[],
+  path: string,
+  headers: HeaderSource,
+): Route | undefined {
+  for (const route of routes) {
+    if (matchesPath(route.path, path) && matchesHeaders(route, headers)) return route;
+  }
+  return undefined;
+}
+
+function matchesPath(matcher: PathMatcherLike, path: string): boolean {
+  switch (matcher.kind) {
+    case "regex":
+      return matcher.regex.test(path);
+    case "exact":
+      return matcher.ignoreCase
+        ? matcher.path.toLowerCase() === path.toLowerCase()
+        : matcher.path === path;
+    case "prefix":
+      return startsWith(path, matcher.prefix, matcher.ignoreCase);
+    case "pathSeparatedPrefix": {
+      if (!startsWith(path, matcher.prefix, matcher.ignoreCase)) return false;
+      return path.length === matcher.prefix.length || path[matcher.prefix.length] === "/";
+    }
+  }
+}
+
+function startsWith(path: string, prefix: string, ignoreCase: boolean): boolean {
+  if (path.startsWith(prefix)) return true;
+  return ignoreCase && path.slice(0, prefix.length).toLowerCase() === prefix.toLowerCase();
+}
+
+function matchesHeaders(route: RouteLike, headers: HeaderSource): boolean {
+  for (const matcher of route.headers) {
+    if (!matcher.matches(headers.get(matcher.name))) return false;
+  }
+  return true;
+}
+
+/** Picks by weight; `random` in [0, 1). The last choice takes what rounding leaves over. */
+export function pickWeighted<Choice extends { readonly weight: number }>(
+  choices: readonly Choice[],
+  totalWeight: number,
+  random: number,
+): Choice | undefined {
+  if (choices.length === 1) return choices[0];
+  let point = random * totalWeight;
+  for (const choice of choices) {
+    point -= choice.weight;
+    if (point < 0) return choice;
+  }
+  return choices.findLast((choice) => choice.weight > 0);
+}
+
+/**
+ * The target with its matched prefix replaced (Envoy's prefix_rewrite). A route that matched exactly
+ * has its whole path replaced; a regular expression leaves nothing to replace but the whole path.
+ */
+export function rewritePath(matcher: PathMatcherLike, target: string, rewrite: string): string {
+  const path = pathOf(target);
+  const query = target.slice(path.length);
+  if (matcher.kind === "exact" || matcher.kind === "regex") return rewrite + query;
+  return rewrite + path.slice(matcher.prefix.length) + query;
+}
+
+/**
+ * The target with its path normalized (RFC 3986 §6.2.2.2 and §6.2.2.3, as Envoy's normalize_path):
+ * unreserved characters decoded, dot segments resolved, backslashes turned; with `mergeSlashes`
+ * neighbouring slashes become one. Undefined when an encoded NUL hides in it.
+ */
+export function normalizeTarget(target: string, mergeSlashes: boolean): string | undefined {
+  // The usual target has nothing to normalize.
+  if (!/%|\\|\/\.|\/\//.test(target)) return target;
+  let path = pathOf(target);
+  const query = target.slice(path.length);
+  if (/%00/.test(path)) return undefined;
+  path = path.replaceAll("\\", "/").replace(/%([0-9A-Fa-f]{2})/g, (encoded, hex: string) => {
+    const character = String.fromCharCode(Number.parseInt(hex, 16));
+    return /[A-Za-z0-9\-._~]/.test(character) ? character : encoded.toUpperCase();
+  });
+  if (mergeSlashes) path = path.replace(/\/{2,}/g, "/");
+  return removeDotSegments(path) + query;
+}
+
+function removeDotSegments(path: string): string {
+  const out: string[] = [];
+  const segments = path.split("/");
+  for (const [index, segment] of segments.entries()) {
+    const isLast = index === segments.length - 1;
+    if (segment === "..") {
+      if (out.length > 1) out.pop();
+      if (isLast) out.push("");
+    } else if (segment === ".") {
+      if (isLast) out.push("");
+    } else {
+      out.push(segment);
+    }
+  }
+  const joined = out.join("/");
+  return joined === "" ? "/" : joined;
+}

@@ -1,0 +1,44 @@
+import type { HeaderMutation } from "../config/runtime-config.ts";
+import { reasonPhrase } from "../core/http1/encode.ts";
+import type { ResponseHead } from "../core/http1/head-parser.ts";
+import { HeaderBlock } from "../core/http1/header-block.ts";
+import { mutateHeaders } from "./header-mutation.ts";
+
+export interface LocalReplyOptions {
+  readonly status: number;
+  readonly bodyBytes: number;
+  /** "" = no `server` field. */
+  readonly server: string;
+  readonly date: string;
+  readonly close: boolean;
+  readonly extra: readonly (readonly [name: string, value: string])[];
+  readonly mutations: readonly (HeaderMutation | undefined)[];
+}
+
+/** The head of an answer that the proxy gives itself, as text and as fields for the access log. */
+export function localReplyHead(options: LocalReplyOptions): { head: ResponseHead; text: string } {
+  const headers = new HeaderBlock();
+  if (options.bodyBytes > 0) {
+    headers.add("content-length", String(options.bodyBytes));
+    headers.add("content-type", "text/plain");
+  } else {
+    headers.add("content-length", "0");
+  }
+  for (const [name, value] of options.extra) headers.set(name, value);
+  for (const mutation of options.mutations) {
+    if (mutation !== undefined) mutateHeaders(headers, mutation);
+  }
+  headers.add("date", options.date);
+  if (options.server !== "") headers.add("server", options.server);
+  if (options.close) headers.add("connection", "close");
+  const reason = ` ${reasonPhrase(options.status)}`;
+  const head: ResponseHead = {
+    status: options.status,
+    reason,
+    headers,
+    framing: { kind: "none" },
+    close: options.close,
+    keepAliveSeconds: undefined,
+  };
+  return { head, text: `HTTP/1.1 ${options.status}${reason}\r\n${headers.encode()}\r\n` };
+}

@@ -1,0 +1,42 @@
+import type { AccessLogRecord } from "../config/runtime-config.ts";
+import type { LocalReply } from "../core/rescue.ts";
+import type { ServerConnection } from "./server-connection.ts";
+
+/** Tells telemetry about bytes that were refused before they were a request. */
+export function recordRefusal(
+  connection: ServerConnection,
+  answer: LocalReply,
+  bytesSent: number,
+): void {
+  const record: AccessLogRecord = {
+    startTimeMs: performance.now(),
+    method: "",
+    path: "",
+    originalPath: undefined,
+    protocol: "HTTP/1.1",
+    responseCode: answer.status,
+    responseFlags: answer.flag,
+    responseCodeDetails: answer.details,
+    bytesReceived: 0,
+    bytesSent,
+    durationMs: 0,
+    upstreamServiceTimeMs: undefined,
+    authority: "",
+    routeName: "",
+    upstreamCluster: undefined,
+    upstreamHost: undefined,
+    upstreamLocalAddress: "",
+    downstreamLocalAddress: connection.localAddress,
+    downstreamRemoteAddress: connection.remoteAddress,
+    downstreamPeerPrincipal: connection.identity?.principal,
+    downstreamPeer: undefined,
+    isMutualTls: connection.identity !== undefined,
+    requestedServerName: connection.requestedServerName,
+    upstreamTransportFailureReason: "",
+    attemptCount: 0,
+    direction: connection.manager.direction,
+    requestHeader: () => undefined,
+    responseHeader: () => undefined,
+  };
+  connection.context.telemetry.requestFinished(record, connection.manager.accessLogs);
+}

@@ -1,0 +1,379 @@
+import type { Socket } from "node:net";
+import type { HttpConnectionManagerConfig } from "../config/runtime-config.ts";
+import type { ProxyContext } from "../context.ts";
+import { encodeChunkSize, encodeLastChunk } from "../core/http1/encode.ts";
+import type { RequestHead } from "../core/http1/head-parser.ts";
+import type { HeaderBlock } from "../core/http1/header-block.ts";
+import { type MessageSink, RequestDecoder } from "../core/http1/message-decoder.ts";
+import type { ProtocolError } from "../core/http1/protocol-error.ts";
+import { rescue } from "../core/rescue.ts";
+import { handleRequest } from "../pipeline.ts";
+import type { PeerIdentity } from "../tls/secure-contexts.ts";
+import { Exchange } from "../upstream/exchange.ts";
+import { dateHeader } from "./date-header.ts";
+import { localReplyHead } from "./local-reply.ts";
+import { Output } from "./output.ts";
+import { recordRefusal } from "./refusal.ts";
+
+/** What the listener found out about a connection before its first request. */
+export interface ConnectionInfo {
+  readonly isTls: boolean;
+  readonly requestedServerName: string;
+  readonly identity: PeerIdentity | undefined;
+  /** The URI of our own certificate, for `By=`. */
+  readonly ownUri: string | undefined;
+}
+
+/** After an answer that overtook its request, this much more of the request is read and dropped. */
+const MAX_LINGERING_BYTES = 262_144;
+const LINGER_MS = 5_000;
+
+/** One HTTP/1.1 connection from a client: requests one after another, answers in their order. */
+export class ServerConnection implements MessageSink<RequestHead> {
+  readonly context: ProxyContext;
+  readonly manager: HttpConnectionManagerConfig;
+  readonly socket: Socket;
+  readonly localAddress: string;
+  readonly remoteAddress: string;
+  readonly remoteIp: string;
+  readonly #info: ConnectionInfo;
+  readonly #decoder: RequestDecoder;
+  readonly #output: Output;
+  readonly #onClosed: (connection: ServerConnection) => void;
+  #exchange: Exchange | undefined;
+  /** Bytes behind the current request: the next ones of a pipeline. */
+  #unread: Buffer | undefined;
+  #isConsuming = false;
+  #isPaused = false;
+  #isDraining = false;
+  /** No request after the current one. */
+  #mustClose = false;
+  #isChunkedResponse = false;
+  #lingeringBytes = 0;
+  #isLingering = false;
+  #clientCertElement: string | undefined;
+  /** `performance.now()` of the last request's end, or of the connection's start. */
+  #idleSinceMs: number;
+  #headSinceMs: number | undefined;
+  #lastProgressMs: number;
+
+  constructor(
+    context: ProxyContext,
+    manager: HttpConnectionManagerConfig,
+    socket: Socket,
+    info: ConnectionInfo,
+    onClosed: (connection: ServerConnection) => void,
+  ) {
+    this.context = context;
+    this.manager = manager;
+    this.socket = socket;
+    this.#info = info;
+    this.#onClosed = onClosed;
+    this.localAddress = formatAddress(socket.localAddress, socket.localPort);
+    this.remoteIp = socket.remoteAddress ?? "";
+    this.remoteAddress = formatAddress(socket.remoteAddress, socket.remotePort);
+    this.#decoder = new RequestDecoder({
+      maxHeadBytes: manager.maxRequestHeadersBytes,
+      maxHeaders: manager.maxHeadersCount,
+    });
+    this.#output = new Output(socket);
+    this.#idleSinceMs = performance.now();
+    this.#lastProgressMs = this.#idleSinceMs;
+    socket.setNoDelay(true);
+    socket.on("data", (bytes: Buffer) => this.#receive(bytes));
+    socket.on("drain", () => {
+      this.#output.isBlocked = false;
+      this.#lastProgressMs = performance.now();
+      if (this.#exchange === undefined) this.#readNext();
+      else this.#exchange.onDownstreamDrain();
+    });
+    // As Envoy: a client that shuts down its side is gone; nobody waits for its answer.
+    socket.on("end", () => socket.destroy());
+    // The close that follows says all there is to know.
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => this.#closed());
+  }
+
+  get isTls(): boolean {
+    return this.#info.isTls;
+  }
+
+  get identity(): PeerIdentity | undefined {
+    return this.#info.identity;
+  }
+
+  get requestedServerName(): string {
+    return this.#info.requestedServerName;
+  }
+
+  get isBlocked(): boolean {
+    return this.#output.isBlocked;
+  }
+
+  /** What this hop says about its client in x-forwarded-client-cert; undefined without mutual TLS. */
+  get clientCertElement(): string | undefined {
+    const { identity, ownUri } = this.#info;
+    if (identity === undefined) return undefined;
+    this.#clientCertElement ??= [
+      ...(ownUri === undefined ? [] : [`By=${ownUri}`]),
+      `Hash=${identity.hash}`,
+      `Subject="${identity.subject.replaceAll('"', '\\"')}"`,
+      `URI=${identity.principal ?? ""}`,
+      ...identity.dnsNames.map((name) => `DNS=${name}`),
+    ].join(";");
+    return this.#clientCertElement;
+  }
+
+  /** `Date` as of this second. */
+  dateHeader(): string {
+    return dateHeader(this.context.clock.nowMs());
+  }
+
+  /** Whether the answer to this request is the last on the connection. */
+  willClose(exchange: Exchange): boolean {
+    if (exchange.head.close || this.#isDraining || this.context.isDraining) this.#mustClose = true;
+    return this.#mustClose;
+  }
+
+  sendContinue(): void {
+    this.#output.text("HTTP/1.1 100 Continue\r\n\r\n");
+    this.#output.flush();
+  }
+
+  writeHead(head: string, isChunked: boolean): void {
+    this.#isChunkedResponse = isChunked;
+    this.#output.text(head);
+  }
+
+  writeData(bytes: Buffer, start: number, end: number): void {
+    if (start === end) return;
+    if (!this.#isChunkedResponse) {
+      this.#output.bytes(bytes, start, end);
+      return;
+    }
+    this.#output.text(encodeChunkSize(end - start));
+    this.#output.bytes(bytes, start, end);
+    this.#output.text("\r\n");
+  }
+
+  writeEnd(trailers: HeaderBlock | undefined): void {
+    if (this.#isChunkedResponse) this.#output.text(encodeLastChunk(trailers));
+  }
+
+  flush(): void {
+    this.#output.flush();
+  }
+
+  pauseReading(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.socket.pause();
+  }
+
+  resumeReading(): void {
+    if (!this.#isPaused || this.#unread !== undefined) return;
+    this.#isPaused = false;
+    this.socket.resume();
+  }
+
+  /** Ends the connection inside a response: what was written goes out, then nothing more. */
+  breakOff(): void {
+    this.#mustClose = true;
+    this.socket.destroySoon();
+  }
+
+  /** The exchange is over: the next request, or the end. */
+  exchangeFinished(exchange: Exchange): void {
+    if (exchange !== this.#exchange) return;
+    this.#idleSinceMs = performance.now();
+    if (this.socket.destroyed) {
+      this.#exchange = undefined;
+      return;
+    }
+    if (!exchange.isRequestComplete) {
+      this.#linger();
+      return;
+    }
+    this.#exchange = undefined;
+    if (this.#mustClose) {
+      this.#close();
+      return;
+    }
+    this.#readNext();
+  }
+
+  /** Answers from now on say `Connection: close`; an idle connection may close at once. */
+  drain(closeIdle: boolean): void {
+    this.#isDraining = true;
+    if (closeIdle && this.#exchange === undefined && this.#decoder.isIdle) this.socket.end();
+  }
+
+  /** Enforces the timeouts that need no precision; called about once a second. */
+  checkIdle(nowMs: number): void {
+    const { idleTimeoutMs, requestHeadersTimeoutMs, streamIdleTimeoutMs } = this.manager;
+    if (this.#isLingering) {
+      if (nowMs - this.#idleSinceMs > LINGER_MS) this.socket.destroy();
+      return;
+    }
+    if (this.#exchange !== undefined) {
+      if (streamIdleTimeoutMs > 0 && nowMs - this.#lastProgressMs > streamIdleTimeoutMs) {
+        this.#expireStream(this.#exchange);
+      }
+      return;
+    }
+    if (this.#decoder.isIdle) {
+      this.#headSinceMs = undefined;
+      if (idleTimeoutMs > 0 && nowMs - this.#idleSinceMs > idleTimeoutMs) this.socket.end();
+      return;
+    }
+    this.#headSinceMs ??= nowMs;
+    if (requestHeadersTimeoutMs > 0 && nowMs - this.#headSinceMs > requestHeadersTimeoutMs) {
+      this.#refuse(rescue({ kind: "requestTimeout" }));
+    }
+  }
+
+  #expireStream(exchange: Exchange): void {
+    this.#mustClose = true;
+    if (exchange.responseCode === 0) exchange.fail({ kind: "idleTimeout" });
+    else this.socket.destroy();
+  }
+
+  onHead(head: RequestHead): void {
+    const exchange = new Exchange(this, head);
+    this.#exchange = exchange;
+    this.#lastProgressMs = exchange.startTimeMs;
+    handleRequest(exchange);
+  }
+
+  onData(bytes: Buffer, start: number, end: number): void {
+    if (this.#isLingering) {
+      this.#lingeringBytes += end - start;
+      if (this.#lingeringBytes > MAX_LINGERING_BYTES) this.socket.destroySoon();
+      return;
+    }
+    this.#exchange?.onRequestData(bytes, start, end);
+  }
+
+  onEnd(trailers: HeaderBlock | undefined): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    exchange.onRequestEnd(trailers);
+    if (!exchange.isFinished) return;
+    // It was answered before its end.
+    this.#isLingering = false;
+    this.#exchange = undefined;
+    if (this.#mustClose) this.#close();
+    else if (!this.#isConsuming) this.#readNext();
+  }
+
+  onProtocolError(error: ProtocolError): void {
+    this.#mustClose = true;
+    const exchange = this.#exchange;
+    if (exchange === undefined) {
+      this.#refuse(rescue({ kind: "badRequest", status: error.status, details: error.details }));
+      return;
+    }
+    // Inside a body: what follows cannot be understood any more.
+    if (exchange.isFinished || exchange.responseCode !== 0) {
+      this.socket.destroySoon();
+      return;
+    }
+    exchange.fail({ kind: "badRequest", status: error.status, details: error.details });
+    this.#close();
+  }
+
+  #receive(bytes: Buffer): void {
+    if (this.#unread !== undefined) {
+      // Read before the pause took effect.
+      this.#unread = Buffer.concat([this.#unread, bytes]);
+      return;
+    }
+    this.#lastProgressMs = this.#exchange === undefined ? 0 : performance.now();
+    this.#consume(bytes);
+  }
+
+  /** Decodes until the bytes end or a request waits for its turn. */
+  #consume(bytes: Buffer): void {
+    this.#isConsuming = true;
+    let offset = 0;
+    for (;;) {
+      offset = this.#decoder.decode(bytes, offset, bytes.length, this);
+      if (!this.#canTakeNext()) break;
+      // Answered within the call: go on in this loop, however long the pipeline is.
+      this.#decoder.next();
+      if (offset === bytes.length) break;
+    }
+    this.#isConsuming = false;
+    this.#exchange?.flushRequest();
+    if (offset < bytes.length && !this.#decoder.hasFailed && !this.#mustClose) {
+      this.#unread = bytes.subarray(offset);
+      this.pauseReading();
+    }
+  }
+
+  /** The current request is over, and the client has taken its answer or soon will. */
+  #canTakeNext(): boolean {
+    return (
+      this.#decoder.isDone &&
+      this.#exchange === undefined &&
+      !this.#mustClose &&
+      !this.#output.isBlocked
+    );
+  }
+
+  #readNext(): void {
+    // A client that does not read its answers gets no further ones: `drain` comes back here.
+    if (this.#isConsuming || !this.#canTakeNext()) return;
+    this.#decoder.next();
+    const unread = this.#unread;
+    this.#unread = undefined;
+    this.resumeReading();
+    if (unread !== undefined) this.#consume(unread);
+  }
+
+  /** Reads on a little after an early answer, so that the client sees the answer and not a reset. */
+  #linger(): void {
+    this.#isLingering = true;
+    this.#lingeringBytes = 0;
+    this.resumeReading();
+  }
+
+  /** An answer to bytes that are no request. */
+  #refuse(answer: ReturnType<typeof rescue>): void {
+    const body = Buffer.from(answer.body);
+    const { text } = localReplyHead({
+      status: answer.status,
+      bodyBytes: body.length,
+      server: this.manager.serverName,
+      date: this.dateHeader(),
+      close: true,
+      extra: [],
+      mutations: [],
+    });
+    this.#output.text(text);
+    this.#output.bytes(body, 0, body.length);
+    this.#output.flush();
+    recordRefusal(this, answer, body.length);
+    this.#close();
+  }
+
+  /** Says goodbye after what was written; the client has a moment to read it. */
+  #close(): void {
+    this.#mustClose = true;
+    this.#isLingering = true;
+    this.#idleSinceMs = performance.now();
+    this.socket.end();
+  }
+
+  #closed(): void {
+    this.#exchange?.onDownstreamClosed("downstream_remote_disconnect");
+    this.#exchange = undefined;
+    this.#unread = undefined;
+    this.#onClosed(this);
+  }
+}
+
+function formatAddress(address: string | undefined, port: number | undefined): string {
+  if (address === undefined) return "";
+  return address.includes(":") ? `[${address}]:${port ?? 0}` : `${address}:${port ?? 0}`;
+}

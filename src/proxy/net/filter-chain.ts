@@ -1,0 +1,65 @@
+import type { FilterChainConfig, ListenerConfig } from "../config/runtime-config.ts";
+
+/** What is known of a connection when its chain is chosen. */
+export interface ConnectionFacts {
+  readonly destinationPort: number;
+  readonly transportProtocol: "tls" | "raw_buffer";
+  /** Lower case; "" = none. */
+  readonly serverName: string;
+  readonly applicationProtocols: readonly string[];
+}
+
+/**
+ * The filter chain for a connection, or undefined. As Envoy: criteria are tried in a fixed order, at
+ * each the most specific value that matches wins, and there is no way back from it.
+ * Source: envoy.config.listener.v3.FilterChainMatch.
+ */
+export function matchFilterChain(
+  listener: ListenerConfig,
+  facts: ConnectionFacts,
+): FilterChainConfig | undefined {
+  let chains = listener.chains;
+  chains = narrow(
+    chains,
+    (match) => match.destinationPort === facts.destinationPort,
+    (match) => match.destinationPort === undefined,
+  );
+  chains = narrowByServerName(chains, facts.serverName);
+  chains = narrow(
+    chains,
+    (match) => match.transportProtocol === facts.transportProtocol,
+    (match) => match.transportProtocol === "",
+  );
+  chains = narrow(
+    chains,
+    (match) => match.applicationProtocols.some((name) => facts.applicationProtocols.includes(name)),
+    (match) => match.applicationProtocols.length === 0,
+  );
+  return chains[0] ?? listener.defaultChain;
+}
+
+type Match = FilterChainConfig["match"];
+
+function narrow(
+  chains: readonly FilterChainConfig[],
+  isSpecific: (match: Match) => boolean,
+  isGeneral: (match: Match) => boolean,
+): readonly FilterChainConfig[] {
+  const specific = chains.filter((chain) => isSpecific(chain.match));
+  return specific.length > 0 ? specific : chains.filter((chain) => isGeneral(chain.match));
+}
+
+function narrowByServerName(
+  chains: readonly FilterChainConfig[],
+  serverName: string,
+): readonly FilterChainConfig[] {
+  // a.b.c: then *.b.c, then *.c, then chains without names.
+  for (let name = serverName; name !== ""; ) {
+    const found = chains.filter((chain) => chain.match.serverNames.includes(name));
+    if (found.length > 0) return found;
+    const dot = name.indexOf(".", name.startsWith("*") ? 2 : 0);
+    if (dot < 0) break;
+    name = `*${name.slice(dot)}`;
+  }
+  return chains.filter((chain) => chain.match.serverNames.length === 0);
+}

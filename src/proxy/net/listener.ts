@@ -1,0 +1,282 @@
+import { createServer, type Server, type Socket } from "node:net";
+import { SerinError } from "../../base/index.ts";
+import type {
+  FilterChainConfig,
+  HttpConnectionManagerConfig,
+  ListenerConfig,
+  RequestTelemetry,
+  TlsConfig,
+} from "../config/runtime-config.ts";
+import type { ProxyContext } from "../context.ts";
+import { type ConnectionInfo, ServerConnection } from "../http1/server-connection.ts";
+import { proxyTcp } from "../tcp/tcp-proxy.ts";
+import { type Inspection, inspectFirstBytes } from "./client-hello.ts";
+import { type ConnectionFacts, matchFilterChain } from "./filter-chain.ts";
+
+const HTTP1_PROTOCOLS: readonly string[] = ["http/1.1", "http/1.0"];
+
+type Counter = ReturnType<RequestTelemetry["counter"]>;
+
+/** One listening socket: accepts, inspects, chooses a filter chain, ends TLS, starts the protocol. */
+export class Listener {
+  readonly #context: ProxyContext;
+  #config: ListenerConfig;
+  #server: Server | undefined;
+  /** Every accepted socket, with what runs on it. */
+  readonly #sockets = new Map<Socket, ServerConnection | undefined>();
+  /** The chain each HTTP connection was accepted under. */
+  readonly #chains = new Map<ServerConnection, FilterChainConfig>();
+  readonly #accepted: Counter;
+  readonly #active: Counter;
+  readonly #noChain: Counter;
+  readonly #tlsErrors: Counter;
+  #isDraining = false;
+
+  constructor(context: ProxyContext, config: ListenerConfig) {
+    this.#context = context;
+    this.#config = config;
+    const { telemetry } = context;
+    const stat = `listener.${config.address}_${config.port}`;
+    this.#accepted = telemetry.counter(`${stat}.downstream_cx_total`);
+    this.#active = telemetry.gauge(`${stat}.downstream_cx_active`);
+    this.#noChain = telemetry.counter(`${stat}.no_filter_chain_match`);
+    this.#tlsErrors = telemetry.counter(`${stat}.ssl.connection_error`);
+  }
+
+  get config(): ListenerConfig {
+    return this.#config;
+  }
+
+  get connectionCount(): number {
+    return this.#sockets.size;
+  }
+
+  /** Where it listens: the port is the real one when 0 was asked for. */
+  get port(): number {
+    const address = this.#server?.address();
+    return typeof address === "object" && address !== null ? address.port : this.#config.port;
+  }
+
+  /** Starts listening. Throws SERIN_PORT_IN_USE or SERIN_PERMISSION. */
+  async open(): Promise<void> {
+    checkMaterial(this.#context, this.#config);
+    if (!this.#config.bindToPort) return;
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+      this.#accept(socket),
+    );
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", (error: NodeJS.ErrnoException) =>
+        reject(listenError(this.#config, error)),
+      );
+      server.listen(
+        { host: this.#config.address, port: this.#config.port, backlog: 4096 },
+        resolve,
+      );
+    });
+    server.on("error", (error) =>
+      this.#context.logger.warn({ err: error, listener: this.#config.name }, "listener failed"),
+    );
+    this.#server = server;
+  }
+
+  /**
+   * Takes a new configuration for the same address: new connections follow it at once; connections of
+   * a chain that changed are asked to leave with their next answer. Throws when TLS material is bad.
+   */
+  update(config: ListenerConfig): void {
+    if (config === this.#config) return;
+    checkMaterial(this.#context, config);
+    this.#config = config;
+    const kept = new Set<FilterChainConfig | undefined>([...config.chains, config.defaultChain]);
+    for (const [connection, chain] of this.#chains) {
+      if (!kept.has(chain)) connection.drain(false);
+    }
+  }
+
+  /** Stops accepting; idle connections close, busy ones after their answer. */
+  drain(): void {
+    this.#isDraining = true;
+    this.#server?.close();
+    this.#server = undefined;
+    for (const connection of this.#sockets.values()) connection?.drain(true);
+  }
+
+  checkIdle(nowMs: number): void {
+    for (const connection of this.#sockets.values()) connection?.checkIdle(nowMs);
+  }
+
+  /** Closes everything now. */
+  destroy(): void {
+    this.drain();
+    for (const socket of this.#sockets.keys()) socket.destroy();
+  }
+
+  #accept(socket: Socket): void {
+    this.#accepted.add(1);
+    this.#active.add(1);
+    this.#sockets.set(socket, undefined);
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      this.#active.add(-1);
+    });
+    // Until a protocol takes over; a reset here concerns nobody else.
+    socket.on("error", () => socket.destroy());
+    const { inspectTls, chains } = this.#config;
+    const needsSniffing = chains.some((chain) => chain.match.applicationProtocols.length > 0);
+    if (inspectTls || needsSniffing) {
+      this.#inspect(socket);
+      return;
+    }
+    this.#start(socket, PLAIN);
+  }
+
+  /** Looks at the first bytes and puts them back. */
+  #inspect(socket: Socket): void {
+    const onReadable = (): void => {
+      const bytes: Buffer | null = socket.read();
+      if (bytes === null) return;
+      const inspection = inspectFirstBytes(bytes);
+      socket.unshift(bytes);
+      if (inspection.kind === "incomplete") return;
+      socket.off("readable", onReadable);
+      socket.off("end", onEnd);
+      this.#start(socket, this.#facts(inspection, bytes));
+    };
+    // A client that leaves before it said anything.
+    const onEnd = (): void => {
+      socket.destroy();
+    };
+    socket.on("readable", onReadable);
+    socket.once("end", onEnd);
+  }
+
+  #facts(inspection: Inspection, bytes: Buffer): Omit<ConnectionFacts, "destinationPort"> {
+    if (inspection.kind !== "tls") return { ...PLAIN, applicationProtocols: sniffHttp(bytes) };
+    return {
+      transportProtocol: "tls",
+      serverName: inspection.serverName,
+      applicationProtocols: inspection.applicationProtocols,
+    };
+  }
+
+  #start(socket: Socket, found: Omit<ConnectionFacts, "destinationPort">): void {
+    const facts = { ...found, destinationPort: socket.localPort ?? this.#config.port };
+    const chain = matchFilterChain(this.#config, facts);
+    if (chain === undefined) {
+      this.#noChain.add(1);
+      socket.destroy();
+      return;
+    }
+    if (chain.tls === undefined) {
+      this.#run(socket, socket, chain, {
+        isTls: false,
+        requestedServerName: facts.serverName,
+        identity: undefined,
+        ownUri: undefined,
+      });
+      return;
+    }
+    this.#terminateTls(socket, chain, chain.tls, facts);
+  }
+
+  #terminateTls(
+    socket: Socket,
+    chain: FilterChainConfig,
+    tls: TlsConfig,
+    facts: ConnectionFacts,
+  ): void {
+    this.#context.tlsTermination.secure(socket, tls, negotiable(tls, chain, facts), {
+      onSecured: (secured) =>
+        this.#run(socket, secured.socket, chain, {
+          isTls: true,
+          requestedServerName: facts.serverName,
+          identity: secured.identity,
+          ownUri: secured.ownUri,
+        }),
+      onRefused: () => {
+        this.#tlsErrors.add(1);
+        socket.destroy();
+      },
+    });
+  }
+
+  #run(raw: Socket, socket: Socket, chain: FilterChainConfig, info: ConnectionInfo): void {
+    const { network } = chain;
+    if (network.kind === "tcp") {
+      proxyTcp(this.#context, network, socket);
+      return;
+    }
+    const connection = this.#serveHttp(socket, network, info);
+    this.#sockets.set(raw, connection);
+    this.#chains.set(connection, chain);
+    if (this.#isDraining) connection.drain(false);
+  }
+
+  #serveHttp(
+    socket: Socket,
+    manager: HttpConnectionManagerConfig,
+    info: ConnectionInfo,
+  ): ServerConnection {
+    return new ServerConnection(this.#context, manager, socket, info, (connection) =>
+      this.#chains.delete(connection),
+    );
+  }
+}
+
+const PLAIN: Omit<ConnectionFacts, "destinationPort"> = {
+  transportProtocol: "raw_buffer",
+  serverName: "",
+  applicationProtocols: [],
+};
+
+/** As Envoy's http_inspector: which HTTP the first bytes of plain text look like. */
+function sniffHttp(bytes: Buffer): readonly string[] {
+  const text = bytes.toString("latin1", 0, Math.min(bytes.length, 1024));
+  if (text.startsWith("PRI * HTTP/2.0")) return ["h2c"];
+  const version = /^[A-Z]+ \S+ HTTP\/(1\.[01])\r\n/.exec(text)?.[1];
+  if (version !== undefined) return [`http/${version}`];
+  return /^[A-Z]{3,20} \S*$/.test(text) ? HTTP1_PROTOCOLS : [];
+}
+
+/** The protocols to negotiate with this client; none when it shares none, as Envoy then goes without. */
+function negotiable(
+  tls: TlsConfig,
+  chain: FilterChainConfig,
+  facts: ConnectionFacts,
+): readonly string[] {
+  const spoken =
+    chain.network.kind === "tcp"
+      ? tls.alpnProtocols
+      : tls.alpnProtocols.filter((name) => name !== "h2" && name !== "istio-h2");
+  return spoken.some((name) => facts.applicationProtocols.includes(name)) ? spoken : [];
+}
+
+/** Refuses a listener whose certificates OpenSSL would refuse at the first connection. */
+function checkMaterial(context: ProxyContext, config: ListenerConfig): void {
+  for (const chain of [...config.chains, config.defaultChain]) {
+    if (chain?.tls === undefined) continue;
+    try {
+      context.secureContexts.get(chain.tls);
+    } catch (error) {
+      throw new SerinError(
+        "SERIN_INVALID_XDS",
+        `listener ${config.name}: filter chain ${JSON.stringify(chain.name)}: TLS material: ${error instanceof Error ? error.message : String(error)}`,
+        { source: "remote", cause: error },
+      );
+    }
+  }
+}
+
+function listenError(config: ListenerConfig, error: NodeJS.ErrnoException): SerinError {
+  const where = `listener ${config.name}: ${config.address}:${config.port}`;
+  switch (error.code) {
+    case "EADDRINUSE":
+      return new SerinError("SERIN_PORT_IN_USE", `${where}: port is in use`, { cause: error });
+    case "EACCES":
+      return new SerinError("SERIN_PERMISSION", `${where}: not permitted`, { cause: error });
+    default:
+      return new SerinError("SERIN_INVALID_XDS", `${where}: cannot listen: ${error.message}`, {
+        cause: error,
+      });
+  }
+}

@@ -1,0 +1,103 @@
+import type { Clock, Logger } from "../runtime/index.ts";
+import type {
+  ListenerFailure,
+  ProxyServer,
+  RequestTelemetry,
+  RuntimeConfig,
+} from "./config/runtime-config.ts";
+import type { ProxyContext } from "./context.ts";
+import { UNKNOWN_PEER } from "./core/peer-metadata.ts";
+import { Listeners } from "./net/listeners.ts";
+import { TimerWheel } from "./net/timer-wheel.ts";
+import { SecureContexts } from "./tls/secure-contexts.ts";
+import { TlsTermination } from "./tls/termination.ts";
+import { Clusters } from "./upstream/clusters.ts";
+
+/** How often idle connections and slow heads are looked for. */
+const SWEEP_INTERVAL_MS = 1000;
+/** How often a stop looks whether the last connection has gone. */
+const STOP_POLL_MS = 20;
+
+export interface ProxyServerOptions {
+  readonly telemetry: RequestTelemetry;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Numbers in [0, 1); Math.random by default. */
+  readonly random?: () => number;
+}
+
+/** The data path, with what tests and the admin interface ask of it. */
+export interface RunningProxyServer extends ProxyServer {
+  /** Client connections open now. */
+  readonly connectionCount: number;
+  /** The port a listener is bound to (the real one when the configuration says 0). */
+  listenerPort(name: string): number | undefined;
+}
+
+/** A data path without configuration: it serves nothing until the first `apply`. */
+export function createProxyServer(options: ProxyServerOptions): RunningProxyServer {
+  const { telemetry, clock, logger, random = Math.random } = options;
+  const context: ProxyContext = {
+    config: { self: UNKNOWN_PEER, listeners: new Map(), cluster: () => undefined },
+    clusters: new Clusters(),
+    telemetry,
+    clock,
+    logger,
+    random,
+    deadlines: new TimerWheel(clock),
+    secureContexts: new SecureContexts(),
+    tlsTermination: new TlsTermination(),
+    isDraining: false,
+  };
+  const listeners = new Listeners(context);
+  let cancelSweep = scheduleSweep();
+  let applying: Promise<unknown> = Promise.resolve();
+
+  function scheduleSweep(): () => void {
+    return clock.schedule(SWEEP_INTERVAL_MS, () => {
+      const nowMs = performance.now();
+      listeners.checkIdle(nowMs);
+      context.clusters.closeIdle(nowMs);
+      cancelSweep = scheduleSweep();
+    });
+  }
+
+  async function applyNow(config: RuntimeConfig): Promise<readonly ListenerFailure[]> {
+    if (context.isDraining) return [];
+    context.config = config;
+    context.clusters.apply(config);
+    return listeners.apply(config);
+  }
+
+  function drain(): void {
+    context.isDraining = true;
+    listeners.drain();
+  }
+
+  return {
+    get connectionCount() {
+      return listeners.connectionCount;
+    },
+    listenerPort: (name) => listeners.port(name),
+    apply(config) {
+      // One at a time, in order: opening a socket takes a turn of the loop.
+      const result = applying.then(() => applyNow(config));
+      applying = result;
+      return result;
+    },
+    drain,
+    async stop(graceMs) {
+      drain();
+      await applying;
+      drain();
+      const deadlineMs = performance.now() + graceMs;
+      while (listeners.connectionCount > 0 && performance.now() < deadlineMs) {
+        await new Promise((resolve) => setTimeout(resolve, STOP_POLL_MS));
+      }
+      listeners.destroy();
+      context.clusters.destroy();
+      context.deadlines.stop();
+      cancelSweep();
+    },
+  };
+}

@@ -1,0 +1,79 @@
+import { createHash, X509Certificate } from "node:crypto";
+import { createSecureContext, type PeerCertificate, type SecureContext } from "node:tls";
+import type { TlsConfig } from "../config/runtime-config.ts";
+
+/** A certificate's names: its URI and DNS subject alternative names, in order. */
+export function subjectAltNamesOf(subjectAltName: string | undefined): readonly string[] {
+  if (subjectAltName === undefined) return [];
+  return subjectAltName
+    .split(", ")
+    .filter((name) => name.startsWith("URI:") || name.startsWith("DNS:"))
+    .map((name) => name.slice(4));
+}
+
+/** Whether a peer's certificate carries one of the names that the configuration asks for. */
+export function isAcceptedPeer(tls: TlsConfig, certificate: PeerCertificate): boolean {
+  if (tls.subjectAltNames.length === 0) return true;
+  const names = subjectAltNamesOf(certificate.subjectaltname);
+  return tls.subjectAltNames.some((matcher) => names.some((name) => matcher.matches(name)));
+}
+
+/** Who presented a certificate, as x-forwarded-client-cert and the access log say it. */
+export interface PeerIdentity {
+  /** The URI SAN, e.g. `spiffe://cluster.local/ns/default/sa/reviews`; undefined without one. */
+  readonly principal: string | undefined;
+  readonly dnsNames: readonly string[];
+  /** SHA-256 of the DER form, lower-case hexadecimal. */
+  readonly hash: string;
+  /** RFC 2253, e.g. `CN=client,O=Acme`. */
+  readonly subject: string;
+}
+
+/** Reads a peer certificate's identity. */
+export function identityOf(certificate: PeerCertificate): PeerIdentity {
+  const alternatives = (certificate.subjectaltname ?? "").split(", ");
+  const uri = alternatives.find((name) => name.startsWith("URI:"));
+  const subject = Object.entries(certificate.subject ?? {})
+    .map(([key, value]) => `${key}=${String(value)}`)
+    .reverse()
+    .join(",");
+  return {
+    principal: uri?.slice(4),
+    dnsNames: alternatives.filter((name) => name.startsWith("DNS:")).map((name) => name.slice(4)),
+    hash: createHash("sha256").update(certificate.raw).digest("hex"),
+    subject,
+  };
+}
+
+/** More versions of TLS material than this are not remembered. */
+const MAX_CONTEXTS = 512;
+
+/** OpenSSL contexts by the version of their material: making one costs milliseconds. */
+export class SecureContexts {
+  readonly #contexts = new Map<string, SecureContext>();
+
+  /** The context for this material. Throws when the PEM cannot be used. */
+  get(tls: TlsConfig): SecureContext {
+    const known = this.#contexts.get(tls.version);
+    if (known !== undefined) return known;
+    const context = createSecureContext({
+      minVersion: "TLSv1.2",
+      ...(tls.certificateChainPem === undefined ? {} : { cert: tls.certificateChainPem }),
+      ...(tls.privateKeyPem === undefined ? {} : { key: tls.privateKeyPem }),
+      ...(tls.trustedCaPem === undefined ? {} : { ca: tls.trustedCaPem }),
+    });
+    if (this.#contexts.size >= MAX_CONTEXTS) {
+      const oldest = this.#contexts.keys().next();
+      if (!oldest.done) this.#contexts.delete(oldest.value);
+    }
+    this.#contexts.set(tls.version, context);
+    return context;
+  }
+}
+
+/** The URI SAN of the first certificate of a chain, for `By=`; undefined without one. */
+export function ownUriOf(chainPem: string | undefined): string | undefined {
+  if (chainPem === undefined) return undefined;
+  const names = new X509Certificate(chainPem).subjectAltName?.split(", ") ?? [];
+  return names.find((name) => name.startsWith("URI:"))?.slice(4);
+}

@@ -1,0 +1,112 @@
+import type { Socket } from "node:net";
+import { createServer, type Server, type TLSSocket } from "node:tls";
+import type { TlsConfig } from "../config/runtime-config.ts";
+import { identityOf, isAcceptedPeer, ownUriOf, type PeerIdentity } from "./secure-contexts.ts";
+
+/** A client that has opened TLS must finish its handshake in this time. */
+const HANDSHAKE_TIMEOUT_MS = 15_000;
+
+/** A client's side of a finished handshake. */
+export interface SecuredConnection {
+  readonly socket: TLSSocket;
+  /** The verified certificate's; undefined when the client showed none. */
+  readonly identity: PeerIdentity | undefined;
+  /** The URI of our own certificate. */
+  readonly ownUri: string | undefined;
+}
+
+interface Expected {
+  readonly onSecured: (secured: SecuredConnection) => void;
+  readonly onRefused: () => void;
+}
+
+/**
+ * Ends TLS on sockets that somebody else accepted. A `tls.Server` that never listens does the work
+ * (emitting `connection` on it is its documented use); it is made once per TLS configuration and ALPN
+ * offer, so that session tickets stay valid from one connection to the next.
+ */
+export class TlsTermination {
+  readonly #servers = new WeakMap<TlsConfig, Map<string, Server>>();
+  readonly #expected = new Map<string, Expected>();
+
+  /** Runs the handshake on `raw`; exactly one of the callbacks is called, unless `raw` closes. */
+  secure(raw: Socket, tls: TlsConfig, protocols: readonly string[], expected: Expected): void {
+    const key = connectionKey(raw);
+    this.#expected.set(key, expected);
+    raw.once("close", () => this.#expected.delete(key));
+    this.#server(tls, protocols).emit("connection", raw);
+  }
+
+  #server(tls: TlsConfig, protocols: readonly string[]): Server {
+    let servers = this.#servers.get(tls);
+    if (servers === undefined) {
+      servers = new Map();
+      this.#servers.set(tls, servers);
+    }
+    const offer = protocols.join(",");
+    let server = servers.get(offer);
+    if (server === undefined) {
+      server = this.#create(tls, protocols);
+      servers.set(offer, server);
+    }
+    return server;
+  }
+
+  #create(tls: TlsConfig, protocols: readonly string[]): Server {
+    const server = createServer({
+      minVersion: "TLSv1.2",
+      allowHalfOpen: true,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      requestCert: tls.trustedCaPem !== undefined || tls.requireClientCertificate,
+      // Judged below: a certificate may be optional and still has to be valid when there is one.
+      rejectUnauthorized: false,
+      ...(tls.certificateChainPem === undefined ? {} : { cert: tls.certificateChainPem }),
+      ...(tls.privateKeyPem === undefined ? {} : { key: tls.privateKeyPem }),
+      ...(tls.trustedCaPem === undefined ? {} : { ca: tls.trustedCaPem }),
+      ...(protocols.length === 0 ? {} : { ALPNProtocols: [...protocols] }),
+    });
+    const ownUri = ownUriOf(tls.certificateChainPem);
+    server.on("secureConnection", (socket: TLSSocket) => {
+      const key = connectionKey(socket);
+      const expected = this.#expected.get(key);
+      this.#expected.delete(key);
+      const verdict = judgePeer(socket, tls);
+      if (expected === undefined || !verdict.isAccepted) {
+        // The handshake went through, so the client learns it by the reset (as with Envoy, TLS 1.3).
+        socket.destroy();
+        expected?.onRefused();
+        return;
+      }
+      expected.onSecured({ socket, identity: verdict.identity, ownUri });
+    });
+    server.on("tlsClientError", (_, socket: TLSSocket) => {
+      const expected = this.#expected.get(connectionKey(socket));
+      socket.destroy();
+      expected?.onRefused();
+    });
+    return server;
+  }
+}
+
+/** Names a connection among those that are open now. */
+function connectionKey(socket: Socket): string {
+  return `${socket.remoteAddress}|${socket.remotePort}|${socket.localAddress}|${socket.localPort}`;
+}
+
+interface Verdict {
+  readonly isAccepted: boolean;
+  readonly identity: PeerIdentity | undefined;
+}
+
+function judgePeer(socket: TLSSocket, tls: TlsConfig): Verdict {
+  const certificate = socket.getPeerCertificate();
+  // Node gives an empty object for "none". A resumed session still carries the certificate.
+  if (certificate?.raw === undefined) {
+    return { isAccepted: !tls.requireClientCertificate, identity: undefined };
+  }
+  const isValid = tls.trustedCaPem === undefined || socket.authorized;
+  if (!isValid || !isAcceptedPeer(tls, certificate)) {
+    return { isAccepted: false, identity: undefined };
+  }
+  return { isAccepted: true, identity: identityOf(certificate) };
+}

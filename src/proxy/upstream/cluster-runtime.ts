@@ -1,0 +1,147 @@
+import type { ClusterConfig, RequestTelemetry } from "../config/runtime-config.ts";
+import type { ProxyContext } from "../context.ts";
+import type { Balancer } from "../core/balance/balancer.ts";
+import { selectHosts } from "../core/balance/host-set.ts";
+import { createBalancer as createLeastRequest } from "../core/balance/least-request.ts";
+import { createBalancer as createRandom } from "../core/balance/random.ts";
+import { createBalancer as createRoundRobin } from "../core/balance/round-robin.ts";
+import { Circuit } from "../core/circuit.ts";
+import { HostPool } from "./host-pool.ts";
+
+type Counter = ReturnType<RequestTelemetry["counter"]>;
+
+/** Envoy's stats of a cluster, looked up once. */
+interface ClusterStats {
+  readonly connectionsTotal: Counter;
+  readonly connectionsActive: Counter;
+  readonly connectFail: Counter;
+  readonly connectTimeout: Counter;
+  readonly pendingOverflow: Counter;
+  readonly requestsTotal: Counter;
+  readonly requestsActive: Counter;
+  readonly requestTimeout: Counter;
+  readonly perTryTimeout: Counter;
+  readonly retries: Counter;
+  readonly retrySuccess: Counter;
+  readonly retryOverflow: Counter;
+  readonly retryLimitExceeded: Counter;
+  /** Indexed by the first digit of the status. */
+  readonly byClass: readonly Counter[];
+}
+
+function clusterStats(telemetry: RequestTelemetry, name: string): ClusterStats {
+  const counter = (stat: string): Counter => telemetry.counter(`cluster.${name}.${stat}`);
+  const gauge = (stat: string): Counter => telemetry.gauge(`cluster.${name}.${stat}`);
+  return {
+    connectionsTotal: counter("upstream_cx_total"),
+    connectionsActive: gauge("upstream_cx_active"),
+    connectFail: counter("upstream_cx_connect_fail"),
+    connectTimeout: counter("upstream_cx_connect_timeout"),
+    pendingOverflow: counter("upstream_rq_pending_overflow"),
+    requestsTotal: counter("upstream_rq_total"),
+    requestsActive: gauge("upstream_rq_active"),
+    requestTimeout: counter("upstream_rq_timeout"),
+    perTryTimeout: counter("upstream_rq_per_try_timeout"),
+    retries: counter("upstream_rq_retry"),
+    retrySuccess: counter("upstream_rq_retry_success"),
+    retryOverflow: counter("upstream_rq_retry_overflow"),
+    retryLimitExceeded: counter("upstream_rq_retry_limit_exceeded"),
+    byClass: ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"].map((c) => counter(`upstream_rq_${c}`)),
+  };
+}
+
+/** What lives on of a cluster while its configuration changes: hosts, connections, counts. */
+export class ClusterRuntime {
+  readonly stats: ClusterStats;
+  readonly circuit: Circuit;
+  readonly #context: ProxyContext;
+  readonly #hosts = new Map<string, HostPool>();
+  #config: ClusterConfig;
+  #balancer: Balancer<HostPool>;
+  #available = 0;
+
+  constructor(context: ProxyContext, config: ClusterConfig) {
+    this.#context = context;
+    this.#config = config;
+    const statName = config.altStatName === "" ? config.name : config.altStatName;
+    this.stats = clusterStats(context.telemetry, statName);
+    this.circuit = new Circuit(config.circuitBreaker);
+    this.#balancer = this.#apply();
+  }
+
+  get config(): ClusterConfig {
+    return this.#config;
+  }
+
+  /** Connections open now, all hosts together. */
+  get connectionCount(): number {
+    let count = 0;
+    for (const host of this.#hosts.values()) count += host.connectionCount;
+    return count;
+  }
+
+  update(config: ClusterConfig): void {
+    this.#config = config;
+    this.circuit.update(config.circuitBreaker);
+    this.#balancer = this.#apply();
+  }
+
+  /**
+   * The host for one request, or undefined when none is healthy. A host for which `isTried` answers
+   * true is avoided for up to `maxAttempts` draws.
+   */
+  pick(
+    isTried: ((host: HostPool) => boolean) | undefined,
+    maxAttempts: number,
+  ): HostPool | undefined {
+    let host = this.#balancer.pick(this.#context.random);
+    if (isTried === undefined || this.#available < 2) return host;
+    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+      if (host === undefined || !isTried(host)) return host;
+      host = this.#balancer.pick(this.#context.random);
+    }
+    return host;
+  }
+
+  closeIdle(nowMs: number): void {
+    for (const host of this.#hosts.values()) host.closeIdle(nowMs);
+  }
+
+  retire(): void {
+    for (const host of this.#hosts.values()) host.retire();
+  }
+
+  destroy(): void {
+    for (const host of this.#hosts.values()) host.destroy();
+  }
+
+  #apply(): Balancer<HostPool> {
+    const { endpoints, healthyPanicThresholdPercent, lbPolicy, leastRequestChoices } = this.#config;
+    const kept = new Set<string>();
+    for (const endpoint of endpoints) {
+      kept.add(endpoint.key);
+      const known = this.#hosts.get(endpoint.key);
+      if (known !== undefined) known.update(endpoint);
+      else this.#hosts.set(endpoint.key, new HostPool(this.#context, this, endpoint));
+    }
+    for (const [key, host] of this.#hosts) {
+      if (kept.has(key)) continue;
+      this.#hosts.delete(key);
+      host.retire();
+    }
+    const hosts: HostPool[] = [];
+    for (const endpoint of selectHosts(endpoints, healthyPanicThresholdPercent)) {
+      const host = this.#hosts.get(endpoint.key);
+      if (host !== undefined) hosts.push(host);
+    }
+    this.#available = hosts.length;
+    switch (lbPolicy) {
+      case "round_robin":
+        return createRoundRobin(hosts, Math.floor(this.#context.random() * hosts.length));
+      case "least_request":
+        return createLeastRequest(hosts, leastRequestChoices);
+      case "random":
+        return createRandom(hosts);
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import type { ClusterConfig, RuntimeConfig } from "../config/runtime-config.ts";
+import type { ProxyContext } from "../context.ts";
+import { ClusterRuntime } from "./cluster-runtime.ts";
+
+/** The clusters in use, made on first use and kept up to date with the configuration. */
+export class Clusters {
+  readonly #runtimes = new Map<string, ClusterRuntime>();
+
+  /** The running cluster for a configuration, updated when it differs from the one before. */
+  get(context: ProxyContext, config: ClusterConfig): ClusterRuntime {
+    let runtime = this.#runtimes.get(config.name);
+    if (runtime === undefined) {
+      runtime = new ClusterRuntime(context, config);
+      this.#runtimes.set(config.name, runtime);
+    } else if (runtime.config !== config && context.config.cluster(config.name) === config) {
+      // Only forwards: a request that started under the former configuration must not restore it.
+      runtime.update(config);
+    }
+    return runtime;
+  }
+
+  /** Follows a new configuration; clusters that are gone finish what they have. */
+  apply(config: RuntimeConfig): void {
+    for (const [name, runtime] of this.#runtimes) {
+      const next = config.cluster(name);
+      if (next === undefined) {
+        this.#runtimes.delete(name);
+        runtime.retire();
+      } else if (next !== runtime.config) {
+        runtime.update(next);
+      }
+    }
+  }
+
+  closeIdle(nowMs: number): void {
+    for (const runtime of this.#runtimes.values()) runtime.closeIdle(nowMs);
+  }
+
+  destroy(): void {
+    for (const runtime of this.#runtimes.values()) runtime.destroy();
+    this.#runtimes.clear();
+  }
+}

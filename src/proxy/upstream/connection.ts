@@ -1,0 +1,312 @@
+import { connect, type OnReadOpts, type Socket } from "node:net";
+import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import { messageOf } from "../../base/index.ts";
+import type { TlsConfig } from "../config/runtime-config.ts";
+import { encodeChunkSize, encodeLastChunk } from "../core/http1/encode.ts";
+import type { ResponseHead } from "../core/http1/head-parser.ts";
+import type { HeaderBlock } from "../core/http1/header-block.ts";
+import { type MessageSink, ResponseDecoder } from "../core/http1/message-decoder.ts";
+import type { ProtocolError } from "../core/http1/protocol-error.ts";
+import type { UpstreamReset } from "../core/rescue.ts";
+import { Output } from "../http1/output.ts";
+import { clientTlsOptions } from "../tls/client-options.ts";
+import type { HostPool } from "./host-pool.ts";
+
+/** Who waits for a response on an upstream connection. */
+export interface UpstreamStream {
+  /** The connection is its own now: write the request. */
+  onConnection(connection: UpstreamConnection): void;
+  onResponseHead(head: ResponseHead): void;
+  onResponseData(bytes: Buffer, start: number, end: number): void;
+  onResponseEnd(trailers: HeaderBlock | undefined): void;
+  /** What one read brought has been handed over: pass on what was gathered. */
+  onResponseFlush(): void;
+  /** The connection, or the attempt to get one, is gone. */
+  onReset(reason: UpstreamReset["reason"], transportFailure: string): void;
+  /** The upstream socket takes more again. */
+  onUpstreamDrain(): void;
+}
+
+const RESPONSE_LIMITS = { maxHeadBytes: 61_440, maxHeaders: 200 };
+const READ_BUFFER_BYTES = 65_536;
+/** A response nobody wants any more is read to its end up to this size, to save the connection. */
+const MAX_DISCARDED_BYTES = 65_536;
+/** Node's servers and others close idle connections after what Keep-Alive says: be earlier. */
+const KEEP_ALIVE_MARGIN_MS = 1000;
+
+const ENDED = { trailers: undefined };
+
+/** The read buffers of closed connections, for the next ones. */
+const spareBuffers: Buffer[] = [];
+const MAX_SPARE_BUFFERS = 64;
+
+/** One HTTP/1.1 connection to an upstream host; it serves one request at a time. */
+export class UpstreamConnection implements MessageSink<ResponseHead> {
+  readonly pool: HostPool;
+  readonly tls: TlsConfig | undefined;
+  readonly socket: Socket;
+  readonly #output: Output;
+  readonly #decoder = new ResponseDecoder(RESPONSE_LIMITS);
+  readonly #buffer: Buffer;
+  readonly #cancelConnectTimeout: () => void;
+  #stream: UpstreamStream | undefined;
+  #isConnected = false;
+  #isClosed = false;
+  /** The response has ended; set until the read that brought its end is dealt with. */
+  #ended: { readonly trailers: HeaderBlock | undefined } | undefined;
+  #isPaused = false;
+  #isRequestComplete = true;
+  #mustClose = false;
+  #isDiscarding = false;
+  #discardedBytes = 0;
+  #isChunkedRequest = false;
+  #served = 0;
+  #transportFailure = "";
+  #isConnectTimeout = false;
+  /** `performance.now()` when it became idle. */
+  idleSinceMs = 0;
+  /** How long the upstream keeps it when idle; undefined = it did not say. */
+  keepAliveMs: number | undefined;
+
+  constructor(pool: HostPool, tls: TlsConfig | undefined) {
+    this.pool = pool;
+    this.tls = tls;
+    this.#buffer = spareBuffers.pop() ?? Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+    const onread: OnReadOpts = {
+      buffer: this.#buffer,
+      callback: (length) => {
+        this.#onData(length);
+        return true;
+      },
+    };
+    this.socket = this.#connect(tls, onread);
+    this.#output = new Output(this.socket);
+    this.socket.setNoDelay(true);
+    this.socket.on("error", (error) => this.#noteFailure(error));
+    this.socket.on("end", () => this.#onEnd());
+    this.socket.on("close", () => this.#onClose());
+    this.socket.on("drain", () => {
+      this.#output.isBlocked = false;
+      this.#stream?.onUpstreamDrain();
+    });
+    this.#cancelConnectTimeout = pool.context.clock.schedule(
+      pool.cluster.config.connectTimeoutMs,
+      () => {
+        this.#isConnectTimeout = true;
+        this.socket.destroy();
+      },
+    );
+  }
+
+  #connect(tls: TlsConfig | undefined, onread: OnReadOpts): Socket {
+    const { address, port } = this.pool.endpoint;
+    if (tls === undefined) {
+      const socket = connect({ host: address, port, onread });
+      socket.once("connect", () => this.#onConnected());
+      return socket;
+    }
+    const { sessions } = this.pool;
+    const session = sessions.get(tls.version);
+    // HTTP/2 is not spoken here, so it is not offered.
+    const protocols = tls.alpnProtocols.filter((name) => name !== "h2" && name !== "istio-h2");
+    const options: ConnectionOptions & { readonly onread: OnReadOpts } = {
+      host: address,
+      port,
+      onread,
+      ...clientTlsOptions(this.pool.context.secureContexts, tls, protocols),
+      ...(session === undefined ? {} : { session }),
+    };
+    const socket = connectTls(options);
+    socket.once("secureConnect", () => this.#onConnected());
+    socket.on("session", (ticket) => {
+      sessions.clear();
+      sessions.set(tls.version, ticket);
+    });
+    return socket;
+  }
+
+  /** May carry another request. */
+  get isUsable(): boolean {
+    return !this.#isClosed && !this.#mustClose && !this.socket.destroyed && this.socket.writable;
+  }
+
+  get isConnected(): boolean {
+    return this.#isConnected;
+  }
+
+  /** The upstream does not keep up: stop reading the request. */
+  get isBlocked(): boolean {
+    return this.#output.isBlocked;
+  }
+
+  /** Hands the connection to a stream. `method` decides whether the response may have a body. */
+  attach(stream: UpstreamStream, method: string): void {
+    this.#stream = stream;
+    this.#served += 1;
+    this.#isRequestComplete = false;
+    this.#decoder.expect(method);
+    stream.onConnection(this);
+  }
+
+  /** Writes the head; `isChunked` = the body that follows has no announced length. */
+  writeHead(head: string, isChunked: boolean): void {
+    this.#isChunkedRequest = isChunked;
+    this.#output.text(head);
+  }
+
+  writeData(bytes: Buffer, start: number, end: number): void {
+    if (start === end) return;
+    if (!this.#isChunkedRequest) {
+      this.#output.bytes(bytes, start, end);
+      return;
+    }
+    this.#output.text(encodeChunkSize(end - start));
+    this.#output.bytes(bytes, start, end);
+    this.#output.text("\r\n");
+  }
+
+  writeEnd(trailers: HeaderBlock | undefined): void {
+    if (this.#isChunkedRequest) this.#output.text(encodeLastChunk(trailers));
+    this.#isRequestComplete = true;
+  }
+
+  flush(): void {
+    this.#output.flush();
+  }
+
+  /** Stops reading the response while the downstream is behind. */
+  pause(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.socket.resume();
+  }
+
+  /** The stream gives up on this response: a short rest is read, a long one costs the connection. */
+  discard(): void {
+    this.#stream = undefined;
+    if (!this.#isRequestComplete) {
+      this.destroy();
+      return;
+    }
+    this.#isDiscarding = true;
+    this.#discardedBytes = 0;
+    this.resume();
+  }
+
+  /** The stream is gone and so is the connection. */
+  abandon(): void {
+    this.#stream = undefined;
+    this.destroy();
+  }
+
+  /** No further request after the current one. */
+  retire(): void {
+    this.#mustClose = true;
+    if (this.#stream === undefined && !this.#isDiscarding && this.#isConnected) this.destroy();
+  }
+
+  destroy(): void {
+    this.#mustClose = true;
+    this.socket.destroy();
+  }
+
+  onHead(head: ResponseHead): void {
+    if (head.close) this.#mustClose = true;
+    if (head.keepAliveSeconds !== undefined) {
+      this.keepAliveMs = Math.max(0, head.keepAliveSeconds * 1000 - KEEP_ALIVE_MARGIN_MS);
+    }
+    this.#stream?.onResponseHead(head);
+  }
+
+  onData(bytes: Buffer, start: number, end: number): void {
+    if (this.#stream !== undefined) {
+      this.#stream.onResponseData(bytes, start, end);
+      return;
+    }
+    this.#discardedBytes += end - start;
+    if (this.#discardedBytes > MAX_DISCARDED_BYTES) this.destroy();
+  }
+
+  onEnd(trailers: HeaderBlock | undefined): void {
+    this.#ended = trailers === undefined ? ENDED : { trailers };
+  }
+
+  onProtocolError(error: ProtocolError): void {
+    this.#reset("protocol error", error.details);
+    this.destroy();
+  }
+
+  #onData(length: number): void {
+    if (this.#stream === undefined && !this.#isDiscarding) {
+      // Bytes that answer no request (RFC 9112 §9.2): the connection is out of step.
+      this.destroy();
+      return;
+    }
+    const bytes = this.#buffer;
+    const view = length === bytes.length ? bytes : bytes.subarray(0, length);
+    const taken = this.#decoder.decode(view, 0, length, this);
+    if (this.#ended === undefined) {
+      this.#stream?.onResponseFlush();
+      return;
+    }
+    // More than the response to the one request that was sent: nobody knows what it answers.
+    if (taken < length) this.#mustClose = true;
+    this.#finishResponse();
+  }
+
+  #finishResponse(): void {
+    const stream = this.#stream;
+    const trailers = this.#ended?.trailers;
+    this.#ended = undefined;
+    this.#stream = undefined;
+    this.#isDiscarding = false;
+    this.resume();
+    const limit = this.pool.cluster.config.maxRequestsPerConnection;
+    if (!this.#isRequestComplete || (limit > 0 && this.#served >= limit)) this.#mustClose = true;
+    this.#decoder.next();
+    // The connection first: the client's next request, already here, may take it.
+    if (this.isUsable) this.pool.release(this);
+    else this.destroy();
+    stream?.onResponseEnd(trailers);
+  }
+
+  #onConnected(): void {
+    this.#cancelConnectTimeout();
+    this.#isConnected = true;
+    this.pool.connected(this);
+  }
+
+  /** The upstream's FIN: the end of a body without a length, or a broken response. */
+  #onEnd(): void {
+    this.#mustClose = true;
+    if (this.#stream !== undefined) this.#decoder.endOfInput(this);
+    if (this.#ended !== undefined) this.#finishResponse();
+    this.socket.destroy();
+  }
+
+  #noteFailure(error: Error): void {
+    if (this.#transportFailure === "") this.#transportFailure = messageOf(error);
+  }
+
+  #onClose(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#mustClose = true;
+    this.#cancelConnectTimeout();
+    if (spareBuffers.length < MAX_SPARE_BUFFERS) spareBuffers.push(this.#buffer);
+    this.pool.closed(this, this.#isConnectTimeout, this.#transportFailure);
+    this.#reset("connection termination", this.#transportFailure);
+  }
+
+  #reset(reason: UpstreamReset["reason"], transportFailure: string): void {
+    const stream = this.#stream;
+    this.#stream = undefined;
+    stream?.onReset(reason, transportFailure);
+  }
+}

@@ -1,0 +1,586 @@
+import type {
+  AccessLogRecord,
+  ClusterConfig,
+  EndpointConfig,
+  HeaderMutation,
+  HttpConnectionManagerConfig,
+  MirrorPolicy,
+  PeerInfo,
+  RetryPolicy,
+  RouteConfig,
+  RuntimeConfig,
+  VirtualHostConfig,
+} from "../config/runtime-config.ts";
+import type { ProxyContext } from "../context.ts";
+import type { RequestHead, ResponseHead } from "../core/http1/head-parser.ts";
+import type { HeaderBlock } from "../core/http1/header-block.ts";
+import { type Failure, type LocalReply, rescue, type UpstreamReset } from "../core/rescue.ts";
+import { retriesReset, retriesResponse, retryBackoffMs } from "../core/retry-policy.ts";
+import type { HeaderSource } from "../core/route.ts";
+import { mutateHeaders } from "../http1/header-mutation.ts";
+import { localReplyHead } from "../http1/local-reply.ts";
+import type { ServerConnection } from "../http1/server-connection.ts";
+import { Deadline, type DeadlineOwner } from "../net/timer-wheel.ts";
+import type { ClusterRuntime } from "./cluster-runtime.ts";
+import type { UpstreamConnection, UpstreamStream } from "./connection.ts";
+import type { HostPool } from "./host-pool.ts";
+import { sendMirror } from "./mirror.ts";
+
+/** What is kept of a request body for a retry or a mirror; Envoy's per-connection buffer limit. */
+const MAX_REPLAY_BYTES = 1_048_576;
+/** Without an upstream connection the client is read only this far. */
+const MAX_WAITING_BYTES = 65_536;
+
+/** What the route decided, for a request that is forwarded. */
+export interface ForwardPlan {
+  readonly cluster: ClusterRuntime;
+  readonly clusterConfig: ClusterConfig;
+  readonly timeoutMs: number;
+  readonly retry: RetryPolicy | undefined;
+  readonly mirrors: readonly MirrorPolicy[];
+  readonly includeAttemptCount: boolean;
+  readonly weightedResponseHeaders: HeaderMutation | undefined;
+}
+
+/**
+ *   start ──► trying ──(response head)──► responding ──► finished
+ *     │         │ ▲                          │
+ *     │         ▼ │ back-off                 └─(upstream dies)─► finished, broken
+ *     └────► replied locally ──► finished
+ */
+type Phase = "start" | "trying" | "backingOff" | "responding" | "finished";
+
+/**
+ * One request from its head to its last byte: the tries, the response, and the record of it all for
+ * telemetry, which gets it exactly once.
+ */
+export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, DeadlineOwner {
+  readonly context: ProxyContext;
+  readonly connection: ServerConnection;
+  readonly head: RequestHead;
+  /** The configuration this request started with. */
+  readonly config: RuntimeConfig;
+  readonly manager: HttpConnectionManagerConfig;
+  readonly startTimeMs: number;
+  target: string;
+  route: RouteConfig | undefined;
+  virtualHost: VirtualHostConfig | undefined;
+
+  responseCode = 0;
+  responseFlags = "";
+  responseCodeDetails = "";
+  bytesReceived = 0;
+  bytesSent = 0;
+  durationMs = 0;
+  upstreamServiceTimeMs: number | undefined = undefined;
+  originalPath: string | undefined = undefined;
+  upstreamTransportFailureReason = "";
+  upstreamLocalAddress = "";
+  upstreamHost: EndpointConfig | undefined = undefined;
+  upstreamCluster: ClusterConfig | undefined = undefined;
+  attemptCount = 0;
+
+  #phase: Phase = "start";
+  #plan: ForwardPlan | undefined;
+  #host: HostPool | undefined;
+  #triedHosts: HostPool[] | undefined;
+  #upstream: UpstreamConnection | undefined;
+  /** The request body so far, when it may be needed again or cannot be sent yet. */
+  #body: Buffer[] | undefined;
+  #bodyBytes = 0;
+  #canReplay = true;
+  #trailers: HeaderBlock | undefined;
+  #isRequestComplete = false;
+  #isRetry = false;
+  #responseHead: ResponseHead | undefined;
+  #isResponseChunked = false;
+  #responseTimeout: Deadline | undefined;
+  #perTryTimeout: Deadline | undefined;
+  #cancelBackoff: (() => void) | undefined;
+  #attemptStartMs = 0;
+
+  constructor(connection: ServerConnection, head: RequestHead) {
+    this.connection = connection;
+    this.context = connection.context;
+    this.config = connection.context.config;
+    this.manager = connection.manager;
+    this.head = head;
+    this.target = head.target;
+    this.startTimeMs = performance.now();
+  }
+
+  get method(): string {
+    return this.head.method;
+  }
+  get path(): string {
+    return this.target;
+  }
+  get protocol(): string {
+    return "HTTP/1.1";
+  }
+  get authority(): string {
+    return this.head.authority;
+  }
+  get routeName(): string {
+    return this.route?.name ?? "";
+  }
+  get direction(): "inbound" | "outbound" | "unspecified" {
+    return this.manager.direction;
+  }
+  get downstreamLocalAddress(): string {
+    return this.connection.localAddress;
+  }
+  get downstreamRemoteAddress(): string {
+    return this.connection.remoteAddress;
+  }
+  get downstreamPeerPrincipal(): string | undefined {
+    return this.connection.identity?.principal;
+  }
+  get downstreamPeer(): PeerInfo | undefined {
+    return undefined;
+  }
+  get isMutualTls(): boolean {
+    return this.connection.identity !== undefined;
+  }
+  get requestedServerName(): string {
+    return this.connection.requestedServerName;
+  }
+  get isRequestComplete(): boolean {
+    return this.#isRequestComplete;
+  }
+  get isFinished(): boolean {
+    return this.#phase === "finished";
+  }
+
+  /** A header or pseudo header, for matchers. */
+  get(name: string): string | undefined {
+    if (name.charCodeAt(0) !== 58) return this.head.headers.get(name);
+    switch (name) {
+      case ":method":
+        return this.head.method;
+      case ":path":
+        return this.target;
+      case ":authority":
+        return this.head.authority;
+      case ":scheme":
+        return this.head.scheme ?? (this.connection.isTls ? "https" : "http");
+      default:
+        return undefined;
+    }
+  }
+
+  requestHeader(name: string): string | undefined {
+    const value = this.get(name);
+    if (value !== undefined || !name.startsWith("x-envoy-peer-metadata")) return value;
+    return this.head.headers.received(name);
+  }
+
+  responseHeader(name: string): string | undefined {
+    if (name === ":status") return String(this.responseCode);
+    return this.#responseHead?.headers.get(name);
+  }
+
+  // ── the request ──────────────────────────────────────────────────────────
+
+  onRequestData(bytes: Buffer, start: number, end: number): void {
+    this.bytesReceived += end - start;
+    if (this.#phase === "finished" || this.#phase === "responding") {
+      // The response overtook the request; what the upstream still takes, it gets.
+      this.#upstream?.writeData(bytes, start, end);
+      return;
+    }
+    const isSent = this.#upstream !== undefined;
+    if (this.#upstream !== undefined) {
+      this.#upstream.writeData(bytes, start, end);
+      if (this.#upstream.isBlocked) this.connection.pauseReading();
+    }
+    if (this.#plan === undefined) return;
+    if (isSent && !this.#canReplay) return;
+    this.#body ??= [];
+    this.#body.push(bytes.subarray(start, end));
+    this.#bodyBytes += end - start;
+    if (this.#bodyBytes > MAX_REPLAY_BYTES) this.#canReplay = false;
+    if (!isSent && this.#bodyBytes > MAX_WAITING_BYTES) this.connection.pauseReading();
+    if (isSent && !this.#canReplay) this.#body = undefined;
+  }
+
+  onRequestEnd(trailers: HeaderBlock | undefined): void {
+    this.#isRequestComplete = true;
+    this.#trailers = trailers;
+    this.#upstream?.writeEnd(trailers);
+    if (this.#plan === undefined || this.#phase === "finished") return;
+    if (this.#plan.mirrors.length > 0) this.#mirror(this.#plan);
+    this.#armTimeouts();
+  }
+
+  /** One read of the client has been handed over. */
+  flushRequest(): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
+    upstream.flush();
+    if (upstream.isBlocked) this.connection.pauseReading();
+  }
+
+  /** The client went away: nothing more can be told to it. */
+  onDownstreamClosed(details: string): void {
+    if (this.#phase === "finished") return;
+    this.#addFlag("DC");
+    this.responseCodeDetails = details;
+    this.#dropUpstream();
+    this.#finish();
+  }
+
+  /** The client's socket takes more again. */
+  onDownstreamDrain(): void {
+    this.#upstream?.resume();
+  }
+
+  // ── forwarding ───────────────────────────────────────────────────────────
+
+  /** Starts the first try. Every header edit that all tries share has been made. */
+  forward(plan: ForwardPlan): void {
+    this.#plan = plan;
+    this.upstreamCluster = plan.clusterConfig;
+    const mayRetry = plan.retry !== undefined && plan.retry.numRetries > 0;
+    this.#canReplay = mayRetry || plan.mirrors.length > 0;
+    this.#try();
+  }
+
+  #try(): void {
+    const plan = this.#plan;
+    if (plan === undefined) return;
+    this.#phase = "trying";
+    const tried = this.#triedHosts;
+    const avoid = plan.retry?.avoidPreviousHosts === true && tried !== undefined;
+    const host = plan.cluster.pick(
+      avoid ? (candidate) => tried.includes(candidate) : undefined,
+      plan.retry?.hostSelectionRetryMaxAttempts ?? 0,
+    );
+    if (host === undefined) {
+      this.fail({ kind: "noHealthyUpstream" });
+      return;
+    }
+    this.attemptCount += 1;
+    this.#host = host;
+    this.upstreamHost = host.endpoint;
+    this.#attemptStartMs = this.attemptCount === 1 ? this.startTimeMs : performance.now();
+    host.activeRequests += 1;
+    const { stats, circuit } = plan.cluster;
+    stats.requestsTotal.add(1);
+    stats.requestsActive.add(1);
+    const isAccepted = host.acquire(this, this.head.method);
+    circuit.requests += 1;
+    if (!isAccepted) this.onReset("overflow", "");
+  }
+
+  onConnection(connection: UpstreamConnection): void {
+    const plan = this.#plan;
+    if (plan === undefined) return;
+    this.#upstream = connection;
+    const { head } = this;
+    const { headers } = head;
+    if (plan.includeAttemptCount) headers.set("x-envoy-attempt-count", String(this.attemptCount));
+    if (connection.tls !== undefined && this.manager.direction === "outbound") {
+      for (const [name, value] of this.config.peerMetadataHeaders ?? []) headers.set(name, value);
+    }
+    const isChunked = head.framing.kind === "chunked";
+    const coding = isChunked ? "transfer-encoding: chunked\r\n" : "";
+    connection.writeHead(
+      `${head.method} ${this.target} HTTP/1.1\r\n${headers.encode()}${coding}\r\n`,
+      isChunked,
+    );
+    if (this.#body !== undefined) {
+      for (const bytes of this.#body) connection.writeData(bytes, 0, bytes.length);
+      if (!this.#canReplay) this.#body = undefined;
+    }
+    if (this.#isRequestComplete) {
+      connection.writeEnd(this.#trailers);
+      connection.flush();
+      this.#armPerTryTimeout();
+    } else if (head.framing.kind !== "none") {
+      connection.flush();
+      if (!connection.isBlocked) this.connection.resumeReading();
+    }
+  }
+
+  onUpstreamDrain(): void {
+    this.connection.resumeReading();
+  }
+
+  onReset(reason: UpstreamReset["reason"], transportFailure: string): void {
+    const hasStarted = this.#upstream !== undefined;
+    this.#upstream = undefined;
+    if (transportFailure !== "") this.upstreamTransportFailureReason = transportFailure;
+    if (this.#phase === "responding") {
+      this.#breakResponse(reason);
+      return;
+    }
+    this.#endAttempt(undefined);
+    const policy = this.#plan?.retry;
+    if (policy !== undefined && retriesReset(policy, reason, hasStarted) && this.#mayRetry()) {
+      this.#retryLater();
+      return;
+    }
+    this.fail({ kind: "reset", reason, transportFailure });
+  }
+
+  // ── the response ─────────────────────────────────────────────────────────
+
+  onResponseHead(head: ResponseHead): void {
+    const plan = this.#plan;
+    if (plan === undefined || this.#phase !== "trying") return;
+    const policy = plan.retry;
+    if (
+      policy !== undefined &&
+      retriesResponse(
+        policy,
+        head.status,
+        head.headers.has("x-envoy-ratelimited"),
+        head.headers.first("grpc-status"),
+      ) &&
+      this.#mayRetry()
+    ) {
+      this.#endAttempt(head.status);
+      const upstream = this.#upstream;
+      this.#upstream = undefined;
+      upstream?.discard();
+      this.#retryLater();
+      return;
+    }
+    this.#phase = "responding";
+    this.#disarmTimeouts();
+    this.#responseHead = head;
+    this.responseCode = head.status;
+    this.responseCodeDetails = "via_upstream";
+    this.upstreamServiceTimeMs = performance.now() - this.#attemptStartMs;
+    if (this.#isRetry && head.status < 500) plan.cluster.stats.retrySuccess.add(1);
+    this.#writeResponseHead(head, plan);
+  }
+
+  #writeResponseHead(head: ResponseHead, plan: ForwardPlan): void {
+    const { headers } = head;
+    const { manager, connection, route, method } = this;
+    const hasNoBody = method === "HEAD" || head.status === 204 || head.status === 304;
+    this.#isResponseChunked =
+      !hasNoBody && (head.framing.kind === "chunked" || head.framing.kind === "untilClose");
+    if (plan.weightedResponseHeaders !== undefined) {
+      mutateHeaders(headers, plan.weightedResponseHeaders);
+    }
+    if (route?.responseHeaders !== undefined) mutateHeaders(headers, route.responseHeaders);
+    const serviceTimeMs = Math.trunc(this.upstreamServiceTimeMs ?? 0);
+    headers.set("x-envoy-upstream-service-time", String(serviceTimeMs));
+    if (manager.serverName !== "") headers.set("server", manager.serverName);
+    if (!headers.has("date")) headers.add("date", connection.dateHeader());
+    if (this.#isResponseChunked) headers.add("transfer-encoding", "chunked");
+    if (connection.willClose(this)) headers.add("connection", "close");
+    connection.writeHead(
+      `HTTP/1.1 ${head.status}${head.reason}\r\n${headers.encode()}\r\n`,
+      this.#isResponseChunked,
+    );
+  }
+
+  onResponseData(bytes: Buffer, start: number, end: number): void {
+    if (this.#phase !== "responding") return;
+    this.bytesSent += end - start;
+    this.connection.writeData(bytes, start, end);
+  }
+
+  onResponseFlush(): void {
+    this.connection.flush();
+    if (this.connection.isBlocked) this.#upstream?.pause();
+  }
+
+  onResponseEnd(trailers: HeaderBlock | undefined): void {
+    this.#upstream = undefined;
+    if (this.#phase !== "responding") return;
+    this.connection.writeEnd(trailers);
+    this.connection.flush();
+    this.#endAttempt(this.responseCode);
+    this.#finish();
+  }
+
+  /** The upstream died inside its response: the client must not take the part for the whole. */
+  #breakResponse(reason: UpstreamReset["reason"]): void {
+    this.#addFlag(reason === "protocol error" ? "UPE" : "UC");
+    this.responseCodeDetails = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
+    this.connection.flush();
+    this.#endAttempt(undefined);
+    this.connection.breakOff();
+    this.#finish();
+  }
+
+  // ── local answers ────────────────────────────────────────────────────────
+
+  /** Answers for a failure, and finishes. */
+  fail(failure: Failure): void {
+    if (this.#phase === "finished") return;
+    const answer = rescue(failure);
+    if (failure.kind === "reset" && failure.transportFailure !== "") {
+      this.upstreamTransportFailureReason = failure.transportFailure;
+    }
+    if (answer.flag !== "") this.#addFlag(answer.flag);
+    this.reply(answer, []);
+  }
+
+  /** Answers without an upstream: `extra` headers follow the usual ones. */
+  reply(
+    answer: Pick<LocalReply, "status" | "details" | "isOverloaded"> & {
+      readonly body: string | Buffer;
+    },
+    extra: readonly (readonly [name: string, value: string])[],
+  ): void {
+    this.#dropUpstream();
+    this.responseCode = answer.status;
+    this.responseCodeDetails = answer.details;
+    const body = typeof answer.body === "string" ? Buffer.from(answer.body) : answer.body;
+    const { connection } = this;
+    const head = localReplyHead({
+      status: answer.status,
+      bodyBytes: body.length,
+      server: this.manager.serverName,
+      date: connection.dateHeader(),
+      close: connection.willClose(this),
+      extra: answer.isOverloaded ? [...extra, ["x-envoy-overloaded", "true"]] : extra,
+      mutations: [this.#plan?.weightedResponseHeaders, this.route?.responseHeaders],
+    });
+    this.#responseHead = head.head;
+    connection.writeHead(head.text, false);
+    if (this.head.method !== "HEAD" && body.length > 0) {
+      this.bytesSent = body.length;
+      connection.writeData(body, 0, body.length);
+    }
+    connection.flush();
+    this.#finish();
+  }
+
+  // ── retries and deadlines ────────────────────────────────────────────────
+
+  /** Whether limits allow another try; notes in the flags why not. */
+  #mayRetry(): boolean {
+    const plan = this.#plan;
+    const policy = plan?.retry;
+    if (plan === undefined || policy === undefined) return false;
+    const canSendAgain = this.#canReplay || this.#bodyBytes === 0;
+    if (!canSendAgain) return false;
+    if (this.attemptCount > policy.numRetries) {
+      if (policy.numRetries > 0) {
+        this.#addFlag("URX");
+        plan.cluster.stats.retryLimitExceeded.add(1);
+      }
+      return false;
+    }
+    if (!plan.cluster.circuit.canRetry) {
+      plan.cluster.stats.retryOverflow.add(1);
+      return false;
+    }
+    return true;
+  }
+
+  #retryLater(): void {
+    const plan = this.#plan;
+    if (plan?.retry === undefined) return;
+    this.#phase = "backingOff";
+    this.#triedHosts ??= [];
+    if (this.#host !== undefined) this.#triedHosts.push(this.#host);
+    if (!this.#isRetry) plan.cluster.circuit.retries += 1;
+    this.#isRetry = true;
+    plan.cluster.stats.retries.add(1);
+    const delayMs = retryBackoffMs(plan.retry, this.attemptCount, this.context.random());
+    this.#cancelBackoff = this.context.clock.schedule(delayMs, () => {
+      this.#cancelBackoff = undefined;
+      this.#try();
+    });
+  }
+
+  #armTimeouts(): void {
+    const timeoutMs = this.#plan?.timeoutMs ?? 0;
+    if (timeoutMs > 0 && (this.#phase === "trying" || this.#phase === "backingOff")) {
+      this.#responseTimeout = new Deadline(this);
+      this.context.deadlines.arm(this.#responseTimeout, timeoutMs);
+    }
+    if (this.#upstream !== undefined) this.#armPerTryTimeout();
+  }
+
+  #armPerTryTimeout(): void {
+    const timeoutMs = this.#plan?.retry?.perTryTimeoutMs ?? 0;
+    if (timeoutMs <= 0 || this.#phase !== "trying") return;
+    this.#perTryTimeout ??= new Deadline(this);
+    this.context.deadlines.arm(this.#perTryTimeout, timeoutMs);
+  }
+
+  #disarmTimeouts(): void {
+    if (this.#responseTimeout !== undefined) this.context.deadlines.disarm(this.#responseTimeout);
+    if (this.#perTryTimeout !== undefined) this.context.deadlines.disarm(this.#perTryTimeout);
+  }
+
+  onDeadline(deadline: Deadline): void {
+    const plan = this.#plan;
+    if (plan === undefined || (this.#phase !== "trying" && this.#phase !== "backingOff")) return;
+    if (deadline === this.#responseTimeout) {
+      plan.cluster.stats.requestTimeout.add(1);
+      this.fail({ kind: "responseTimeout" });
+      return;
+    }
+    plan.cluster.stats.perTryTimeout.add(1);
+    this.#abandonAttempt();
+    const policy = plan.retry;
+    if (policy !== undefined && retriesReset(policy, "per try timeout", true) && this.#mayRetry()) {
+      this.#retryLater();
+      return;
+    }
+    this.fail({ kind: "perTryTimeout" });
+  }
+
+  // ── bookkeeping ──────────────────────────────────────────────────────────
+
+  #dropUpstream(): void {
+    this.#disarmTimeouts();
+    this.#cancelBackoff?.();
+    this.#cancelBackoff = undefined;
+    this.#abandonAttempt();
+  }
+
+  #abandonAttempt(): void {
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    if (upstream !== undefined) upstream.abandon();
+    else this.#host?.cancel(this);
+    this.#endAttempt(undefined);
+  }
+
+  /** Takes back what the attempt holds of its host and cluster. */
+  #endAttempt(status: number | undefined): void {
+    const host = this.#host;
+    const plan = this.#plan;
+    if (host === undefined || plan === undefined) return;
+    if (this.#perTryTimeout !== undefined) this.context.deadlines.disarm(this.#perTryTimeout);
+    this.#host = undefined;
+    host.activeRequests -= 1;
+    const { stats, circuit } = plan.cluster;
+    circuit.requests -= 1;
+    stats.requestsActive.add(-1);
+    if (status !== undefined) stats.byClass[Math.floor(status / 100)]?.add(1);
+    else stats.byClass[5]?.add(1);
+  }
+
+  #mirror(plan: ForwardPlan): void {
+    if (!this.#canReplay) return;
+    for (const policy of plan.mirrors) sendMirror(this, policy, this.#body ?? [], this.#trailers);
+  }
+
+  #addFlag(flag: string): void {
+    if (this.responseFlags === "") this.responseFlags = flag;
+    else if (!this.responseFlags.split(",").includes(flag)) this.responseFlags += `,${flag}`;
+  }
+
+  #finish(): void {
+    if (this.#phase === "finished") return;
+    this.#phase = "finished";
+    this.#disarmTimeouts();
+    if (this.#isRetry && this.#plan !== undefined) this.#plan.cluster.circuit.retries -= 1;
+    this.#body = undefined;
+    this.durationMs = performance.now() - this.startTimeMs;
+    this.context.telemetry.requestFinished(this, this.manager.accessLogs);
+    this.connection.exchangeFinished(this);
+  }
+}

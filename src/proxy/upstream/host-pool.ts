@@ -1,0 +1,184 @@
+import type { EndpointConfig } from "../config/runtime-config.ts";
+import type { ProxyContext } from "../context.ts";
+import type { BalancedHost } from "../core/balance/balancer.ts";
+import type { ClusterRuntime } from "./cluster-runtime.ts";
+import { UpstreamConnection, type UpstreamStream } from "./connection.ts";
+
+interface Waiting {
+  readonly stream: UpstreamStream;
+  readonly method: string;
+}
+
+/**
+ * The connections to one host of a cluster and the requests that wait for one. Idle connections are
+ * a stack: the most recently used is taken first, so that spare ones grow old and are closed.
+ */
+export class HostPool implements BalancedHost {
+  readonly context: ProxyContext;
+  readonly cluster: ClusterRuntime;
+  endpoint: EndpointConfig;
+  activeRequests = 0;
+  /** TLS sessions for resumption, by version of the material; holds one. */
+  readonly sessions = new Map<string, Buffer>();
+  readonly #idle: UpstreamConnection[] = [];
+  readonly #connections = new Set<UpstreamConnection>();
+  #connecting = 0;
+  #waiting: Waiting[] = [];
+  #isRetired = false;
+
+  constructor(context: ProxyContext, cluster: ClusterRuntime, endpoint: EndpointConfig) {
+    this.context = context;
+    this.cluster = cluster;
+    this.endpoint = endpoint;
+  }
+
+  get weight(): number {
+    return this.endpoint.weight;
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /**
+   * Gives the stream a connection: an idle one at once, else a new one or the next to become free.
+   * False when the circuit breaker refuses.
+   */
+  acquire(stream: UpstreamStream, method: string): boolean {
+    const { circuit, stats } = this.cluster;
+    if (!circuit.canRequest) {
+      stats.pendingOverflow.add(1);
+      return false;
+    }
+    let connection = this.#idle.pop();
+    while (connection !== undefined && !connection.isUsable) connection = this.#idle.pop();
+    if (connection !== undefined) {
+      connection.attach(stream, method);
+      return true;
+    }
+    if (!circuit.canQueue) {
+      stats.pendingOverflow.add(1);
+      return false;
+    }
+    circuit.pending += 1;
+    this.#waiting.push({ stream, method });
+    this.#connectIfNeeded();
+    return true;
+  }
+
+  /** The stream no longer waits. */
+  cancel(stream: UpstreamStream): void {
+    const index = this.#waiting.findIndex((waiting) => waiting.stream === stream);
+    if (index < 0) return;
+    this.#waiting.splice(index, 1);
+    this.cluster.circuit.pending -= 1;
+  }
+
+  connected(connection: UpstreamConnection): void {
+    this.#connecting -= 1;
+    this.release(connection);
+  }
+
+  /** The connection is free: the longest waiting request takes it. */
+  release(connection: UpstreamConnection): void {
+    const waiting = this.#waiting.shift();
+    if (waiting !== undefined) {
+      this.cluster.circuit.pending -= 1;
+      connection.attach(waiting.stream, waiting.method);
+      return;
+    }
+    if (this.#isRetired) {
+      connection.destroy();
+      return;
+    }
+    connection.idleSinceMs = performance.now();
+    this.#idle.push(connection);
+  }
+
+  closed(connection: UpstreamConnection, isTimeout: boolean, transportFailure: string): void {
+    if (!this.#connections.delete(connection)) return;
+    const { circuit, stats } = this.cluster;
+    circuit.connections -= 1;
+    stats.connectionsActive.add(-1);
+    const index = this.#idle.indexOf(connection);
+    if (index >= 0) this.#idle.splice(index, 1);
+    if (connection.isConnected) {
+      this.#connectIfNeeded();
+      return;
+    }
+    this.#connecting -= 1;
+    stats.connectFail.add(1);
+    if (isTimeout) stats.connectTimeout.add(1);
+    // As Envoy: a host that cannot be reached fails all that wait for it.
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    circuit.pending -= waiting.length;
+    const reason = isTimeout ? "connection timeout" : "remote connection failure";
+    for (const { stream } of waiting) stream.onReset(reason, transportFailure);
+  }
+
+  /** A changed endpoint or cluster: connections with other TLS material serve no further request. */
+  update(endpoint: EndpointConfig): void {
+    this.endpoint = endpoint;
+    const version = this.cluster.config.tlsFor(endpoint)?.version;
+    for (const connection of this.#connections) {
+      if (connection.tls?.version !== version) connection.retire();
+    }
+  }
+
+  /** The host is gone: idle connections close now, busy ones after their response. */
+  retire(): void {
+    this.#isRetired = true;
+    for (const connection of this.#connections) connection.retire();
+  }
+
+  closeIdle(nowMs: number): void {
+    const limitMs = this.cluster.config.idleTimeoutMs;
+    for (const connection of [...this.#idle]) {
+      const keepMs = Math.min(
+        limitMs > 0 ? limitMs : Number.POSITIVE_INFINITY,
+        connection.keepAliveMs ?? Number.POSITIVE_INFINITY,
+      );
+      if (nowMs - connection.idleSinceMs < keepMs) continue;
+      connection.destroy();
+    }
+  }
+
+  destroy(): void {
+    this.#isRetired = true;
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  #connectIfNeeded(): void {
+    const { circuit, stats } = this.cluster;
+    while (this.#connecting < this.#waiting.length) {
+      // Each host may have one connection whatever the limit, or it could never be reached.
+      if (!circuit.canConnect && this.#connections.size > 0) return;
+      if (!this.#open()) return;
+      stats.connectionsTotal.add(1);
+      stats.connectionsActive.add(1);
+    }
+  }
+
+  #open(): boolean {
+    this.#connecting += 1;
+    try {
+      const connection = new UpstreamConnection(this, this.cluster.config.tlsFor(this.endpoint));
+      this.#connections.add(connection);
+      this.cluster.circuit.connections += 1;
+      return true;
+    } catch (error) {
+      // TLS material that OpenSSL refuses, or an address that is none: nobody can connect.
+      this.#connecting -= 1;
+      const waiting = this.#waiting;
+      this.#waiting = [];
+      this.cluster.circuit.pending -= waiting.length;
+      const message = error instanceof Error ? error.message : String(error);
+      // Later, because the caller has not been told yet that it waits.
+      queueMicrotask(() => {
+        for (const { stream } of waiting) stream.onReset("remote connection failure", message);
+      });
+      return false;
+    }
+  }
+}

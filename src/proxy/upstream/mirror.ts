@@ -1,0 +1,97 @@
+import type { MirrorPolicy } from "../config/runtime-config.ts";
+import type { RequestHead } from "../core/http1/head-parser.ts";
+import type { HeaderBlock } from "../core/http1/header-block.ts";
+import type { UpstreamConnection, UpstreamStream } from "./connection.ts";
+import type { Exchange } from "./exchange.ts";
+import type { HostPool } from "./host-pool.ts";
+
+/** Mirrored requests in flight per proxy; beyond it they are dropped, the real traffic comes first. */
+const MAX_MIRRORS_IN_FLIGHT = 1024;
+let inFlight = 0;
+
+/**
+ * Sends a copy of a complete request to the mirror's cluster and forgets the answer (Envoy's
+ * request_mirror_policies): the authority gets `-shadow` before its port.
+ */
+export function sendMirror(
+  exchange: Exchange,
+  policy: MirrorPolicy,
+  body: readonly Buffer[],
+  trailers: HeaderBlock | undefined,
+): void {
+  const { context, config, head, target } = exchange;
+  if (policy.fraction < 1 && context.random() >= policy.fraction) return;
+  const cluster = config.cluster(policy.cluster);
+  if (cluster === undefined || inFlight >= MAX_MIRRORS_IN_FLIGHT) return;
+  const host = context.clusters.get(context, cluster).pick(undefined, 0);
+  if (host === undefined) return;
+  const headers = head.headers.clone();
+  if (policy.appendShadowSuffix) headers.set("host", shadowAuthority(head.authority));
+  new Mirror(host, head, target, headers, body, trailers).start();
+}
+
+function shadowAuthority(authority: string): string {
+  const port = /:\d+$/.exec(authority)?.[0] ?? "";
+  return `${authority.slice(0, authority.length - port.length)}-shadow${port}`;
+}
+
+class Mirror implements UpstreamStream {
+  readonly #host: HostPool;
+  readonly #head: RequestHead;
+  readonly #target: string;
+  readonly #headers: HeaderBlock;
+  readonly #body: readonly Buffer[];
+  readonly #trailers: HeaderBlock | undefined;
+
+  constructor(
+    host: HostPool,
+    head: RequestHead,
+    target: string,
+    headers: HeaderBlock,
+    body: readonly Buffer[],
+    trailers: HeaderBlock | undefined,
+  ) {
+    this.#host = host;
+    this.#head = head;
+    this.#target = target;
+    this.#headers = headers;
+    this.#body = [...body];
+    this.#trailers = trailers;
+  }
+
+  start(): void {
+    inFlight += 1;
+    this.#host.activeRequests += 1;
+    this.#host.cluster.stats.requestsTotal.add(1);
+    const isAccepted = this.#host.acquire(this, this.#head.method);
+    this.#host.cluster.circuit.requests += 1;
+    if (!isAccepted) this.onReset();
+  }
+
+  onConnection(connection: UpstreamConnection): void {
+    const isChunked = this.#head.framing.kind === "chunked";
+    const coding = isChunked ? "transfer-encoding: chunked\r\n" : "";
+    connection.writeHead(
+      `${this.#head.method} ${this.#target} HTTP/1.1\r\n${this.#headers.encode()}${coding}\r\n`,
+      isChunked,
+    );
+    for (const bytes of this.#body) connection.writeData(bytes, 0, bytes.length);
+    connection.writeEnd(this.#trailers);
+    connection.flush();
+  }
+
+  onResponseHead(): void {}
+  onResponseData(): void {}
+  onResponseFlush(): void {}
+  onUpstreamDrain(): void {}
+
+  onResponseEnd(): void {
+    this.onReset();
+  }
+
+  onReset(): void {
+    inFlight -= 1;
+    this.#host.activeRequests -= 1;
+    this.#host.cluster.circuit.requests -= 1;
+  }
+}

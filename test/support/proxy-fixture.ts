@@ -1,0 +1,388 @@
+import { once } from "node:events";
+import { createServer as createHttpServer, type RequestListener } from "node:http";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import type { TestContext } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import type {
+  AccessLogRecord,
+  ClusterConfig,
+  EndpointConfig,
+  FilterChainConfig,
+  HttpConnectionManagerConfig,
+  ListenerConfig,
+  RetryPolicy,
+  RouteActionConfig,
+  RouteConfig,
+  RuntimeConfig,
+} from "../../src/proxy/config/runtime-config.ts";
+import { UNKNOWN_PEER } from "../../src/proxy/core/peer-metadata.ts";
+import { createProxyServer, type RunningProxyServer } from "../../src/proxy/server.ts";
+import { createLogger, systemClock } from "../../src/runtime/index.ts";
+
+/** What telemetry was told, copied at that moment. */
+export interface Recorded {
+  readonly code: number;
+  readonly flags: string;
+  readonly details: string;
+  readonly attempts: number;
+  readonly cluster: string | undefined;
+  readonly host: string | undefined;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly principal: string | undefined;
+  readonly isMutualTls: boolean;
+  readonly failureReason: string;
+}
+
+export interface ProxyFixture {
+  readonly server: RunningProxyServer;
+  readonly records: Recorded[];
+  readonly counters: Map<string, number>;
+  /** The port of listener "main". */
+  readonly port: number;
+  apply(config: RuntimeConfig): Promise<void>;
+}
+
+/** Starts the real data path with a hand-made configuration; stopped with the test. */
+export async function startProxy(
+  t: TestContext,
+  config: RuntimeConfig,
+  random?: () => number,
+): Promise<ProxyFixture> {
+  const records: Recorded[] = [];
+  const counters = new Map<string, number>();
+  const stat = (name: string): { add(count: number): void } => ({
+    add: (count) => counters.set(name, (counters.get(name) ?? 0) + count),
+  });
+  const server = createProxyServer({
+    telemetry: {
+      requestFinished: (record) => records.push(copyOf(record)),
+      counter: stat,
+      gauge: stat,
+    },
+    clock: systemClock,
+    logger: createLogger("test", "silent"),
+    ...(random === undefined ? {} : { random }),
+  });
+  t.after(() => server.stop(0));
+  const apply = async (next: RuntimeConfig): Promise<void> => {
+    const failures = await server.apply(next);
+    if (failures[0] !== undefined) throw failures[0].error;
+  };
+  await apply(config);
+  return { server, records, counters, port: server.listenerPort("main") ?? 0, apply };
+}
+
+function copyOf(record: AccessLogRecord): Recorded {
+  return {
+    code: record.responseCode,
+    flags: record.responseFlags,
+    details: record.responseCodeDetails,
+    attempts: record.attemptCount,
+    cluster: record.upstreamCluster?.name,
+    host: record.upstreamHost?.key,
+    bytesReceived: record.bytesReceived,
+    bytesSent: record.bytesSent,
+    principal: record.downstreamPeerPrincipal,
+    isMutualTls: record.isMutualTls,
+    failureReason: record.upstreamTransportFailureReason,
+  };
+}
+
+export function endpoint(port: number, options: Partial<EndpointConfig> = {}): EndpointConfig {
+  const address = options.address ?? "127.0.0.1";
+  return {
+    key: `${address}:${port}`,
+    address,
+    port,
+    weight: 1,
+    priority: 0,
+    isHealthy: true,
+    transportSocketMatch: {},
+    peer: undefined,
+    ...options,
+  };
+}
+
+const UNLIMITED = 2 ** 32 - 1;
+
+export function cluster(
+  name: string,
+  endpoints: readonly EndpointConfig[],
+  options: Partial<ClusterConfig> = {},
+): ClusterConfig {
+  return {
+    name,
+    altStatName: "",
+    connectTimeoutMs: 5000,
+    lbPolicy: "round_robin",
+    leastRequestChoices: 2,
+    endpoints,
+    tlsFor: () => undefined,
+    circuitBreaker: {
+      maxConnections: UNLIMITED,
+      maxPendingRequests: UNLIMITED,
+      maxRequests: UNLIMITED,
+      maxRetries: UNLIMITED,
+      retryBudget: undefined,
+    },
+    maxRequestsPerConnection: 0,
+    idleTimeoutMs: 60_000,
+    healthyPanicThresholdPercent: 0,
+    service: undefined,
+    ...options,
+  };
+}
+
+export function retryPolicy(retryOn: string, options: Partial<RetryPolicy> = {}): RetryPolicy {
+  return {
+    retryOn: new Set(retryOn.split(",")),
+    retriableStatusCodes: new Set(),
+    numRetries: 2,
+    perTryTimeoutMs: 0,
+    backoffBaseMs: 1,
+    backoffMaxMs: 10,
+    avoidPreviousHosts: false,
+    hostSelectionRetryMaxAttempts: 5,
+    ...options,
+  };
+}
+
+type Forward = Extract<RouteActionConfig, { kind: "forward" }>;
+
+/** A route action to one cluster, or to several by weight. */
+export function forwardTo(
+  weights: string | Readonly<Record<string, number>>,
+  options: Partial<Forward> = {},
+): Forward {
+  const entries = typeof weights === "string" ? [[weights, 1] as const] : Object.entries(weights);
+  return {
+    kind: "forward",
+    clusters: entries.map(([name, weight]) => ({
+      cluster: name,
+      weight,
+      requestHeaders: undefined,
+      responseHeaders: undefined,
+    })),
+    totalWeight: entries.reduce((sum, [, weight]) => sum + weight, 0),
+    timeoutMs: 0,
+    retry: undefined,
+    prefixRewrite: undefined,
+    hostRewrite: undefined,
+    mirrors: [],
+    clusterNotFoundStatus: 503,
+    ...options,
+  };
+}
+
+export function route(
+  action: RouteActionConfig,
+  prefix = "/",
+  options: Partial<RouteConfig> = {},
+): RouteConfig {
+  return {
+    name: "",
+    path: { kind: "prefix", prefix, ignoreCase: false },
+    headers: [],
+    action,
+    requestHeaders: undefined,
+    responseHeaders: undefined,
+    ...options,
+  };
+}
+
+export function manager(
+  routes: readonly RouteConfig[],
+  options: Partial<HttpConnectionManagerConfig> = {},
+): HttpConnectionManagerConfig {
+  const table = {
+    name: "test",
+    virtualHost: () => ({ name: "all", routes, includeAttemptCount: true }),
+  };
+  return {
+    kind: "http",
+    statPrefix: "test",
+    routeTable: () => table,
+    useRemoteAddress: false,
+    skipXffAppend: false,
+    generateRequestId: true,
+    preserveExternalRequestId: false,
+    forwardClientCert: "sanitize",
+    serverName: "envoy",
+    maxRequestHeadersBytes: 61_440,
+    maxHeadersCount: 100,
+    idleTimeoutMs: 60_000,
+    streamIdleTimeoutMs: 60_000,
+    requestHeadersTimeoutMs: 0,
+    normalizePath: true,
+    mergeSlashes: false,
+    accessLogs: [],
+    direction: "outbound",
+    ...options,
+  };
+}
+
+export function chain(
+  network: FilterChainConfig["network"],
+  options: Partial<FilterChainConfig> = {},
+): FilterChainConfig {
+  return {
+    name: "",
+    match: {
+      transportProtocol: "",
+      applicationProtocols: [],
+      serverNames: [],
+      destinationPort: undefined,
+    },
+    tls: undefined,
+    network,
+    ...options,
+  };
+}
+
+export function listener(
+  chains: readonly FilterChainConfig[],
+  options: Partial<ListenerConfig> = {},
+): ListenerConfig {
+  return {
+    name: "main",
+    address: "127.0.0.1",
+    port: 0,
+    inspectTls: false,
+    chains,
+    defaultChain: undefined,
+    bindToPort: true,
+    ...options,
+  };
+}
+
+export function runtimeConfig(
+  clusters: readonly ClusterConfig[],
+  listeners: readonly ListenerConfig[],
+): RuntimeConfig {
+  const byName = new Map(clusters.map((config) => [config.name, config]));
+  return {
+    self: UNKNOWN_PEER,
+    listeners: new Map(listeners.map((config) => [config.name, config])),
+    cluster: (name) => byName.get(name),
+  };
+}
+
+/** The usual configuration: one listener, one route list. */
+export function httpConfig(
+  clusters: readonly ClusterConfig[],
+  routes: readonly RouteConfig[],
+  options: Partial<HttpConnectionManagerConfig> = {},
+): RuntimeConfig {
+  return runtimeConfig(clusters, [listener([chain(manager(routes, options))])]);
+}
+
+/** A real HTTP server on its own port; closed with the test. */
+export async function startHttp(t: TestContext, handler: RequestListener): Promise<number> {
+  const server = createHttpServer(handler);
+  server.keepAliveTimeout = 60_000;
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return portOf(server);
+}
+
+/** A raw TCP server on its own port; closed with the test. */
+export async function startTcp(
+  t: TestContext,
+  onSocket: (socket: Socket) => void,
+): Promise<number> {
+  const sockets = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    socket.on("error", () => socket.destroy());
+    onSocket(socket);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return portOf(server);
+}
+
+/** A port that was free a moment ago: connecting to it is refused. */
+export async function closedPort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const port = portOf(server);
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+export function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
+/** A client that speaks bytes. */
+export interface RawClient {
+  readonly socket: Socket;
+  /** Everything received so far, one character per byte. */
+  received(): string;
+  send(text: string | Buffer): void;
+  /** Resolves with everything received once it matches. */
+  until(pattern: RegExp | string): Promise<string>;
+  /** Resolves with everything received once the other side has closed. */
+  closed(): Promise<string>;
+}
+
+export async function rawClient(t: TestContext, port: number): Promise<RawClient> {
+  const socket = connect({ port, host: "127.0.0.1" });
+  await once(socket, "connect");
+  t.after(() => socket.destroy());
+  let text = "";
+  let isClosed = false;
+  socket.setEncoding("latin1");
+  socket.on("data", (chunk: string) => {
+    text += chunk;
+  });
+  socket.on("error", () => {});
+  socket.on("close", () => {
+    isClosed = true;
+  });
+  return {
+    socket,
+    received: () => text,
+    send: (bytes) => {
+      socket.write(bytes);
+    },
+    until: async (pattern) => {
+      await waitFor(
+        () => (typeof pattern === "string" ? text.includes(pattern) : pattern.test(text)),
+        () => `waiting for ${pattern}, received ${JSON.stringify(text.slice(-2000))}`,
+      );
+      return text;
+    },
+    closed: async () => {
+      await waitFor(
+        () => isClosed,
+        () => `waiting for the close, received ${JSON.stringify(text.slice(-2000))}`,
+      );
+      return text;
+    },
+  };
+}
+
+/** Polls until the condition holds; fails after ten seconds with the message. */
+export async function waitFor(
+  condition: () => boolean,
+  message: () => string = () => "condition not reached",
+): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(message());
+    await delay(2);
+  }
+}
