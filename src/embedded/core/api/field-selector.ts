@@ -63,9 +63,7 @@ export function parseFieldSelector(
       );
     }
     if (!known.includes(field)) {
-      throw badRequest(
-        `Unable to find "${kind.kind}" that match label selector "", field selector "${text}": field label not supported: ${field}`,
-      );
+      throw badRequest(`field label not supported: ${field}`);
     }
     return { field, equal: operator !== "!=", value: value.replaceAll(/\\(.)/g, "$1") };
   });
