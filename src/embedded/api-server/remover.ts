@@ -10,7 +10,7 @@ import type { Storage } from "./storage.ts";
 import { timestamp } from "./timestamp.ts";
 import type { DeleteOptions, Draft, Target, WriteOptions } from "./write-request.ts";
 
-const MAX_ATTEMPTS = 10;
+const MAX_ATTEMPTS = 100;
 const DEFAULT_GRACE_SECONDS = 30;
 const DEFINITIONS = { group: "apiextensions.k8s.io", plural: "customresourcedefinitions" };
 const CLEANUP = "customresourcecleanup.apiextensions.k8s.io";

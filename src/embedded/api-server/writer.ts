@@ -23,8 +23,11 @@ import type { Storage } from "./storage.ts";
 import { timestamp } from "./timestamp.ts";
 import type { Draft, Target, WriteOptions } from "./write-request.ts";
 
-/** Writes lost to somebody else's between reading and storing are tried this often. */
-const MAX_ATTEMPTS = 10;
+/**
+ * Writes lost to somebody else between reading and storing are tried this often: n writers in step
+ * need n attempts.
+ */
+const MAX_ATTEMPTS = 100;
 const NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789";
 const NAMESPACES = { group: "", plural: "namespaces" };
 const SERVICES = { group: "", plural: "services" };
