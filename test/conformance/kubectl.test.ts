@@ -489,10 +489,7 @@ test("delete: by name, by selector, by file, with each cascade", options, async 
     await cluster.ok(["delete", "-f", "-", "--ignore-not-found"], { stdin: WEB }),
     'service "web" deleted\n',
   );
-  await cluster.apply("apiVersion: v1
-kind: Namespace
-metadata: {name: team}
-");
+  await cluster.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n");
   await cluster.ok(["delete", "ns", "team", "--wait=false"]);
   assert.match(await cluster.ok(["get", "ns", "team"]), /team +Terminating/);
 });

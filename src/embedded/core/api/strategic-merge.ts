@@ -54,10 +54,10 @@ function mergeObject(
     if (!field.startsWith(ORDER)) continue;
     const target = field.slice(ORDER.length);
     const list = merged[target];
-    const wanted = patch[target];
     if (Array.isArray(list) && Array.isArray(order)) {
       const mergeKey = fieldSchema(schema, target)?.["x-kubernetes-patch-merge-key"];
-      merged[target] = inOrder(list, order, Array.isArray(wanted) ? wanted : [], mergeKey);
+      const before = original[target];
+      merged[target] = inOrder(list, order, Array.isArray(before) ? before : [], mergeKey);
     }
   }
   return merged;
@@ -153,33 +153,32 @@ function mergeList(
 
 /**
  * Orders a merged list: what `$setElementOrder` names comes in that order; what only the server
- * has keeps its place relative to its old neighbours.
+ * has keeps its place among those that were there before (`before` is the list as it was).
  */
 function inOrder(
   list: readonly unknown[],
   order: readonly unknown[],
-  patched: readonly unknown[],
+  before: readonly unknown[],
   mergeKey: string | undefined,
 ): unknown[] {
   const keyOf = (item: unknown): unknown =>
     mergeKey !== undefined && isObject(item) ? item[mergeKey] : item;
-  const ranks = order.map(keyOf);
-  const rankOf = (item: unknown): number => ranks.findIndex((r) => deepEqual(r, keyOf(item)));
-  const patchedKeys = patched.map(keyOf);
-  const named = list.filter((i) => rankOf(i) >= 0).sort((a, b) => rankOf(a) - rankOf(b));
-  const serverOnly = list
-    .map((item, index) => ({ item, index }))
-    .filter(({ item }) => rankOf(item) < 0);
-  const merged: unknown[] = [...named];
-  for (const { item, index } of serverOnly) {
-    // Before the first named element that stood behind it and is not new with this patch.
-    const follower = list
-      .slice(index + 1)
-      .find((other) => rankOf(other) >= 0 && !patchedKeys.some((k) => deepEqual(k, keyOf(other))));
-    const at = follower === undefined ? merged.length : merged.indexOf(follower);
-    merged.splice(at, 0, item);
+  const rankIn = (ranked: readonly unknown[], item: unknown): number =>
+    ranked.findIndex((other) => deepEqual(keyOf(other), keyOf(item)));
+  const named = list
+    .filter((item) => rankIn(order, item) >= 0)
+    .sort((a, b) => rankIn(order, a) - rankIn(order, b));
+  const serverOnly = list.filter((item) => rankIn(order, item) < 0);
+  const merged: unknown[] = [];
+  for (const item of named) {
+    const place = rankIn(before, item);
+    // A new element has no old place: it does not push server-only ones forward.
+    while (place >= 0 && serverOnly.length > 0 && rankIn(before, serverOnly[0]) < place) {
+      merged.push(serverOnly.shift());
+    }
+    merged.push(item);
   }
-  return merged;
+  return [...merged, ...serverOnly];
 }
 
 function withoutDirectives(value: JsonObject): JsonObject {
