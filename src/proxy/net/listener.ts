@@ -132,14 +132,17 @@ export class Listener {
 
   /** Looks at the first bytes and puts them back. */
   #inspect(socket: Socket): void {
+    let bytes: Buffer = Buffer.alloc(0);
     const onReadable = (): void => {
-      const bytes: Buffer | null = socket.read();
-      if (bytes === null) return;
+      const more: Buffer | null = socket.read();
+      if (more === null) return;
+      bytes = bytes.length === 0 ? more : Buffer.concat([bytes, more]);
       const inspection = inspectFirstBytes(bytes);
-      socket.unshift(bytes);
       if (inspection.kind === "incomplete") return;
       socket.off("readable", onReadable);
       socket.off("end", onEnd);
+      // Only now: putting bytes back makes the socket readable again at once.
+      socket.unshift(bytes);
       this.#start(socket, this.#facts(inspection, bytes));
     };
     // A client that leaves before it said anything.
