@@ -121,7 +121,7 @@ export class HttpServer {
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
     let status: StatusError;
     if (error instanceof StatusError) status = error;
-    else if (request.destroyed || response.destroyed) return;
+    else if (response.destroyed) return;
     else {
       const { method, url } = request;
       this.#cluster.logger.error(

@@ -7,6 +7,7 @@ import { bootstrap } from "./bootstrap.ts";
 import { loadServingCertificate } from "./certificates.ts";
 import { type Cluster, openCluster } from "./cluster.ts";
 import { Credentials, SYSTEM } from "./credentials.ts";
+import { expireEvents } from "./event-expiry.ts";
 import { HttpServer } from "./http-server.ts";
 import { writeKubeconfig } from "./kubeconfig.ts";
 import { createLocalApi } from "./local.ts";
@@ -52,7 +53,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   cluster.podLogs = options.podLogs;
   let server: HttpServer | undefined;
   let endBootstrap: (() => void) | undefined;
+  const endExpiry = expireEvents(cluster);
   const stop = async (): Promise<void> => {
+    endExpiry();
     endBootstrap?.();
     await server?.close();
     cluster.storage.close();

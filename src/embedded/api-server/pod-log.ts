@@ -15,7 +15,7 @@ export async function streamPodLog(
   target: Target,
   name: string,
 ): Promise<void> {
-  const { cluster, query, request, response, signal } = call;
+  const { cluster, query, response, signal } = call;
   const pod = cluster.storage.get(target.resource, target.namespace, name);
   if (pod === undefined) throw notFound(target.resource, name);
   const container = containerOf(pod, query.get("container") ?? "", name);
@@ -28,7 +28,6 @@ export async function streamPodLog(
   }
   const gone = new AbortController();
   const leave = (): void => gone.abort();
-  request.on("close", leave);
   response.on("close", leave);
   signal.addEventListener("abort", leave, { once: true });
   const chunks = cluster.podLogs.read(

@@ -1,7 +1,7 @@
 import type { KubeObject } from "../../api/index.ts";
 import type { Clock } from "../../runtime/index.ts";
 import { numberAt, objectAt, stringAt } from "../core/api/json.ts";
-import { conflict, notFound } from "../core/api/status-error.ts";
+import { conflict, forbidden, notFound } from "../core/api/status-error.ts";
 import type { Admission } from "./admission.ts";
 import type { Registry } from "./registry.ts";
 import { countsGenerations, isReleased } from "./rules.ts";
@@ -54,6 +54,7 @@ export class Remover {
       const current = this.#storage.get(target.resource, target.namespace, name);
       if (current === undefined) throw notFound(target.resource, name);
       checkPreconditions(target, current, how);
+      checkDeletable(target, name);
       const old = atVersion(current, target);
       const request = { operation: "DELETE" as const, target, options, old, object: undefined };
       await this.#admission.mutate(request);
@@ -137,6 +138,14 @@ export class Remover {
     // Instances with finalizers go when their controllers let them.
     const stop = this.#storage.subscribe(resource, release);
     release();
+  }
+}
+
+/** NamespaceLifecycle: what every cluster has stays. */
+function checkDeletable(target: Target, name: string): void {
+  const isNamespace = target.resource.group === "" && target.resource.kind === "Namespace";
+  if (isNamespace && ["default", "kube-system", "kube-public"].includes(name)) {
+    throw forbidden(target.resource, name, "this namespace may not be deleted");
   }
 }
 

@@ -1,6 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { KubeObject } from "../../api/index.ts";
-import { isObject, type JsonObject, numberAt, objectAt, stringAt } from "../core/api/json.ts";
+import {
+  arrayAt,
+  isObject,
+  type JsonObject,
+  numberAt,
+  objectAt,
+  stringAt,
+} from "../core/api/json.ts";
 import { negotiate, OFFERED } from "../core/api/negotiate.ts";
 import type { ResourcePath } from "../core/api/request-path.ts";
 import {
@@ -185,12 +192,12 @@ function list(call: ResourceRequest, target: Target): void {
 }
 
 function watch(call: ResourceRequest, target: Target): void {
-  const { cluster, request, response, query, signal, path } = call;
+  const { cluster, response, query, signal, path } = call;
   // The old form of watching one object: its name in the path.
   if (path.name !== undefined) query.set("fieldSelector", `metadata.name=${path.name}`);
   const style = styleOf(call);
   const { storage, clock } = cluster;
-  streamWatch(request, response, { target, query, style, storage, clock, signal });
+  streamWatch(response, { target, query, style, storage, clock, signal });
 }
 
 async function create(call: ResourceRequest, target: Target): Promise<void> {
@@ -266,8 +273,9 @@ async function scale(call: ResourceRequest, target: Target, name: string): Promi
 }
 
 async function remove(call: ResourceRequest, target: Target, name: string): Promise<void> {
-  const options = writeOptions(call);
-  const how = deleteOptionsOf(await readDocumentBody(call.request), call.query);
+  const body = await readDocumentBody(call.request);
+  const options = withBodyDryRun(writeOptions(call), body);
+  const how = deleteOptionsOf(body, call.query);
   const removal = await call.cluster.remover.delete(target, name, how, options);
   sendWarnings(call, options);
   const { resource } = target;
@@ -292,9 +300,10 @@ async function remove(call: ResourceRequest, target: Target, name: string): Prom
 async function deleteCollection(call: ResourceRequest, target: Target): Promise<void> {
   const { cluster, query } = call;
   const style = styleOf(call);
-  const options = writeOptions(call);
   const selection = parseSelection(query, target);
-  const how = deleteOptionsOf(await readDocumentBody(call.request), query);
+  const body = await readDocumentBody(call.request);
+  const options = withBodyDryRun(writeOptions(call), body);
+  const how = deleteOptionsOf(body, query);
   const objects = cluster.storage
     .list(target.resource, target.namespace)
     .filter((object) => isSelected(object, selection, target.namespace));
@@ -310,9 +319,10 @@ async function deleteCollection(call: ResourceRequest, target: Target): Promise<
 
 /** policy/v1 Eviction: a deletion; there are no disruption budgets here to ask. */
 async function evict(call: ResourceRequest, target: Target, name: string): Promise<void> {
-  const options = writeOptions(call);
   const body = await readDocumentBody(call.request);
-  const how = deleteOptionsOf(objectAt(body, "deleteOptions"), call.query);
+  const deleteOptions = objectAt(body, "deleteOptions");
+  const options = withBodyDryRun(writeOptions(call), deleteOptions);
+  const how = deleteOptionsOf(deleteOptions, call.query);
   await call.cluster.remover.delete(target, name, how, options);
   sendDocument(call.response, 201, {
     kind: "Status",
@@ -337,6 +347,17 @@ async function bind(call: ResourceRequest, target: Target, name: string): Promis
     metadata: {},
     status: "Success",
   });
+}
+
+/** DeleteOptions say in their body too that it is a dry run; kubectl does. */
+function withBodyDryRun(options: WriteOptions, body: unknown): WriteOptions {
+  const dryRun = arrayAt(body, "dryRun");
+  if (dryRun.some((value) => value !== "All")) {
+    throw badRequest(
+      `dryRun: Unsupported value: ${JSON.stringify(dryRun[0])}: supported values: "All"`,
+    );
+  }
+  return { ...options, dryRun: options.dryRun || dryRun.length > 0 };
 }
 
 function writeOptions(call: ResourceRequest): WriteOptions {

@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { KubeObject } from "../../api/index.ts";
 import type { Clock } from "../../runtime/index.ts";
 import { groupVersion, storageKey } from "../core/api/resource-info.ts";
@@ -57,7 +57,6 @@ export function eventFor(
  * kube-apiserver.
  */
 export function streamWatch(
-  request: IncomingMessage,
   response: ServerResponse,
   options: {
     readonly target: Target;
@@ -95,7 +94,6 @@ export function streamWatch(
   stops.push(clock.schedule(timeoutSeconds * 1000, end));
   signal.addEventListener("abort", end, { once: true });
   stops.push(() => signal.removeEventListener("abort", end));
-  request.on("close", end);
   response.on("close", end);
 }
 

@@ -4,6 +4,7 @@ import type { Clock } from "../../runtime/index.ts";
 import { establishedStatus } from "../core/api/crd-resource.ts";
 import { admitPod } from "../core/api/defaults/pod.ts";
 import { deepEqual, type JsonObject, objectAt, stringAt } from "../core/api/json.ts";
+import { qosClassOf } from "../core/api/qos-class.ts";
 import { groupVersion } from "../core/api/resource-info.ts";
 import {
   alreadyExists,
@@ -258,7 +259,7 @@ export class Writer {
       else draft["status"] = {};
     }
     if (target.resource.group === "" && target.resource.kind === "Pod") {
-      draft["status"] = { phase: "Pending", qosClass: "BestEffort" };
+      draft["status"] = { phase: "Pending", qosClass: qosClassOf(draft) };
     }
     if (target.resource.group === "" && target.resource.kind === "Service") {
       draft["status"] = { loadBalancer: {} };

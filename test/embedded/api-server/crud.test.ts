@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ManualClock } from "../../support/manual-clock.ts";
 import { configMap, deployment, pod } from "./manifests.ts";
 import { at, startTestServer } from "./test-server.ts";
 
@@ -163,6 +164,7 @@ test("a dry run answers like the real thing and leaves nothing behind", async (t
   assert.equal((await server.call("GET", `${CONFIG_MAPS}/one`)).code, 404);
   await server.ok("POST", CONFIG_MAPS, { body: configMap("one") });
   await server.ok("DELETE", `${CONFIG_MAPS}/one?dryRun=All`);
+  await server.ok("DELETE", `${CONFIG_MAPS}/one`, { body: { dryRun: ["All"] } });
   await server.ok("GET", `${CONFIG_MAPS}/one`);
 });
 
@@ -358,4 +360,30 @@ test("bodies that cannot be read are refused, each with its code", async (t) => 
     type: "application/apply-patch+yaml",
   });
   assert.equal(apply.code, 415);
+});
+
+test("the namespaces that every cluster has stay", async (t) => {
+  const server = await startTestServer(t);
+  for (const name of ["default", "kube-system"]) {
+    assert.equal((await server.call("DELETE", `/api/v1/namespaces/${name}`)).code, 403);
+  }
+});
+
+test("events are kept for an hour after they last happened", async (t) => {
+  const clock = new ManualClock(Date.now());
+  const server = await startTestServer(t, { clock });
+  const events = "/api/v1/namespaces/default/events";
+  const event = (name: string): object => ({
+    metadata: { name },
+    involvedObject: { kind: "Pod", name: "p", namespace: "default" },
+  });
+  await server.ok("POST", events, { body: event("old") });
+  clock.advance(3_000_000);
+  await server.ok("POST", events, { body: event("new") });
+  clock.advance(700_000);
+  const left = await server.ok("GET", events);
+  assert.deepEqual(
+    (at(left, "items") as unknown[]).map((item) => at(item, "metadata", "name")),
+    ["new"],
+  );
 });
