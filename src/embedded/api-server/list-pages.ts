@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { KubeObject } from "../../api/index.ts";
-import { badRequest, expired, invalid } from "../core/api/status-error.ts";
+import { badRequest, expired, invalid, StatusError } from "../core/api/status-error.ts";
 
 /** One page of a list. */
 export interface Page {
@@ -91,7 +91,15 @@ export function checkListVersion(query: URLSearchParams, current: number): void 
   if (!/^\d+$/.test(version))
     throw badRequest(`Invalid value: ${JSON.stringify(version)}: resourceVersion must be a number`);
   if (Number(version) > current) {
-    throw expired(`Too large resource version: ${version}, current: ${current}`);
+    throw new StatusError(
+      504,
+      "Timeout",
+      `Too large resource version: ${version}, current: ${current}`,
+      {
+        causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }],
+        retryAfterSeconds: 1,
+      },
+    );
   }
   if (match === "Exact" && Number(version) !== current) {
     throw expired(`The resourceVersion for the provided list is too old.`);

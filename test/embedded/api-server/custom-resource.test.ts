@@ -208,3 +208,31 @@ test("a definition that cannot work is refused with the path", async (t) => {
     assert.ok(fields.includes(field), field);
   }
 });
+
+test("a schema that is not structural is refused with the path inside it", async (t) => {
+  const server = await startTestServer(t);
+  const spec = CRONTAB_DEFINITION["spec"] as Record<string, unknown>;
+  const properties = {
+    spec: {
+      type: "object",
+      properties: { a: {}, b: { type: "text" }, c: { type: "string", pattern: "(" } },
+    },
+    list: { type: "array", items: {} },
+  };
+  const schema = { openAPIV3Schema: { type: "object", properties } };
+  const version = { name: "v1", served: true, storage: true, schema };
+  const answer = await server.call("POST", DEFINITIONS, {
+    body: { ...CRONTAB_DEFINITION, spec: { ...spec, versions: [version] } },
+  });
+  assert.equal(answer.code, 422);
+  const at0 = "spec.versions[0].schema.openAPIV3Schema.properties";
+  assert.deepEqual(
+    (at(answer.json, "details", "causes") as unknown[]).map((c) => at(c, "field")),
+    [
+      `${at0}[spec].properties[a].type`,
+      `${at0}[spec].properties[b].type`,
+      `${at0}[spec].properties[c].pattern`,
+      `${at0}[list].items.type`,
+    ],
+  );
+});

@@ -19,6 +19,7 @@ test("a restart resumes with the same objects, versions and kubeconfig", async (
   const one = await first.ok("POST", CONFIG_MAPS, { body: configMap("one", { a: "1" }) });
   await first.ok("POST", CONFIG_MAPS, { body: configMap("gone") });
   await first.ok("DELETE", `${CONFIG_MAPS}/gone`);
+  await first.ok("POST", CONFIG_MAPS, { body: configMap("last") });
   const before = await first.ok("GET", CONFIG_MAPS);
   await first.api.stop();
 

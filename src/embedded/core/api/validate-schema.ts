@@ -7,6 +7,7 @@ import {
   tooLong,
   typeInvalid,
 } from "./field-error.ts";
+import { goRegex } from "./go-regex.ts";
 import { deepEqual, isObject, type JsonObject } from "./json.ts";
 import type { Schema } from "./schema.ts";
 
@@ -80,32 +81,12 @@ function checkString(value: string, schema: Schema, path: string, errors: FieldE
       invalidValue(path, value, `${path} in body should be at least ${minLength} chars long`),
     );
   }
-  if (pattern !== undefined && regexOf(pattern)?.test(value) === false) {
+  if (pattern !== undefined && goRegex(pattern)?.test(value) === false) {
     errors.push(invalidValue(path, value, `${path} in body should match '${pattern}'`));
   }
   if (format !== undefined && !hasFormat(value, format)) {
     const detail = `${path} in body must be of type ${format}: ${JSON.stringify(value)}`;
     errors.push(invalidValue(path, value, detail));
-  }
-}
-
-const regexes = new Map<string, RegExp | undefined>();
-
-/** A pattern of Go's RE2 as JavaScript reads it; undefined when it cannot (then not checked). */
-function regexOf(pattern: string): RegExp | undefined {
-  if (!regexes.has(pattern)) regexes.set(pattern, compile(pattern));
-  return regexes.get(pattern);
-}
-
-function compile(pattern: string): RegExp | undefined {
-  try {
-    return new RegExp(pattern, "u");
-  } catch {
-    try {
-      return new RegExp(pattern);
-    } catch {
-      return undefined;
-    }
   }
 }
 

@@ -10,6 +10,7 @@ import { arrayAt, deepEqual, type JsonObject, objectAt, objectsAt, stringAt } fr
 import { dns1035Problem, dnsSubdomainProblem } from "../names.ts";
 import { immutable, validateSelector } from "./metadata.ts";
 import { oneOf } from "./pod.ts";
+import { validateStructuralSchema } from "./structural-schema.ts";
 
 const KEY_RULE =
   "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
@@ -197,7 +198,7 @@ function validateVersions(versions: readonly JsonObject[], errors: FieldError[])
           ? required(field, "must not be empty at the root")
           : invalidValue(field, schema["type"], detail),
       );
-    }
+    } else errors.push(...validateStructuralSchema(schema, `${at}.schema.openAPIV3Schema`));
   }
 }
 
