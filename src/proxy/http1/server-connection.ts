@@ -10,6 +10,7 @@ import { rescue } from "../core/rescue.ts";
 import { handleRequest } from "../pipeline.ts";
 import type { PeerIdentity } from "../tls/secure-contexts.ts";
 import { Exchange } from "../upstream/exchange.ts";
+import { type ConnectionManagerStats, connectionManagerStats } from "./connection-manager-stats.ts";
 import { dateHeader } from "./date-header.ts";
 import { localReplyHead } from "./local-reply.ts";
 import { Output } from "./output.ts";
@@ -44,6 +45,7 @@ export class ServerConnection implements MessageSink<RequestHead> {
   /** Bytes behind the current request: the next ones of a pipeline. */
   #unread: Buffer | undefined;
   #isConsuming = false;
+  readonly #stats: ConnectionManagerStats;
   #isPaused = false;
   #isDraining = false;
   /** No request after the current one. */
@@ -79,6 +81,9 @@ export class ServerConnection implements MessageSink<RequestHead> {
     this.#output = new Output(socket);
     this.#idleSinceMs = performance.now();
     this.#lastProgressMs = this.#idleSinceMs;
+    this.#stats = connectionManagerStats(context.telemetry, manager);
+    this.#stats.connectionsTotal.add(1);
+    this.#stats.connectionsActive.add(1);
     socket.setNoDelay(true);
     socket.on("data", (bytes: Buffer) => this.#receive(bytes));
     socket.on("drain", () => {
@@ -161,6 +166,7 @@ export class ServerConnection implements MessageSink<RequestHead> {
   }
 
   flush(): void {
+    this.#lastProgressMs = performance.now();
     this.#output.flush();
   }
 
@@ -184,6 +190,8 @@ export class ServerConnection implements MessageSink<RequestHead> {
 
   /** The exchange is over: the next request, or the end. */
   exchangeFinished(exchange: Exchange): void {
+    this.#stats.requestsActive.add(-1);
+    this.#stats.byClass[Math.floor(exchange.responseCode / 100)]?.add(1);
     if (exchange !== this.#exchange) return;
     this.#idleSinceMs = performance.now();
     if (this.socket.destroyed) {
@@ -240,6 +248,8 @@ export class ServerConnection implements MessageSink<RequestHead> {
 
   onHead(head: RequestHead): void {
     const exchange = new Exchange(this, head);
+    this.#stats.requestsTotal.add(1);
+    this.#stats.requestsActive.add(1);
     this.#exchange = exchange;
     this.#lastProgressMs = exchange.startTimeMs;
     handleRequest(exchange);
@@ -267,6 +277,7 @@ export class ServerConnection implements MessageSink<RequestHead> {
   }
 
   onProtocolError(error: ProtocolError): void {
+    this.#stats.protocolError.add(1);
     this.#mustClose = true;
     const exchange = this.#exchange;
     if (exchange === undefined) {
@@ -288,7 +299,7 @@ export class ServerConnection implements MessageSink<RequestHead> {
       this.#unread = Buffer.concat([this.#unread, bytes]);
       return;
     }
-    this.#lastProgressMs = this.#exchange === undefined ? 0 : performance.now();
+    this.#lastProgressMs = performance.now();
     this.#consume(bytes);
   }
 
@@ -353,6 +364,7 @@ export class ServerConnection implements MessageSink<RequestHead> {
     this.#output.text(text);
     this.#output.bytes(body, 0, body.length);
     this.#output.flush();
+    this.#stats.byClass[Math.floor(answer.status / 100)]?.add(1);
     recordRefusal(this, answer, body.length);
     this.#close();
   }
@@ -366,6 +378,7 @@ export class ServerConnection implements MessageSink<RequestHead> {
   }
 
   #closed(): void {
+    this.#stats.connectionsActive.add(-1);
     this.#exchange?.onDownstreamClosed("downstream_remote_disconnect");
     this.#exchange = undefined;
     this.#unread = undefined;

@@ -13,6 +13,8 @@ import { proxyTcp } from "../tcp/tcp-proxy.ts";
 import { type Inspection, inspectFirstBytes } from "./client-hello.ts";
 import { type ConnectionFacts, matchFilterChain } from "./filter-chain.ts";
 
+/** Envoy's default listener_filters_timeout. */
+const INSPECTION_TIMEOUT_MS = 15_000;
 const HTTP1_PROTOCOLS: readonly string[] = ["http/1.1", "http/1.0"];
 
 type Counter = ReturnType<RequestTelemetry["counter"]>;
@@ -133,12 +135,17 @@ export class Listener {
   /** Looks at the first bytes and puts them back. */
   #inspect(socket: Socket): void {
     let bytes: Buffer = Buffer.alloc(0);
+    // A client that says nothing cannot be given a chain.
+    const cancel = this.#context.clock.schedule(INSPECTION_TIMEOUT_MS, () => socket.destroy());
+    socket.once("close", cancel);
     const onReadable = (): void => {
       const more: Buffer | null = socket.read();
       if (more === null) return;
       bytes = bytes.length === 0 ? more : Buffer.concat([bytes, more]);
       const inspection = inspectFirstBytes(bytes);
       if (inspection.kind === "incomplete") return;
+      cancel();
+      socket.off("close", cancel);
       socket.off("readable", onReadable);
       socket.off("end", onEnd);
       // Only now: putting bytes back makes the socket readable again at once.

@@ -19,6 +19,7 @@ interface ClusterStats {
   readonly pendingOverflow: Counter;
   readonly requestsTotal: Counter;
   readonly requestsActive: Counter;
+  readonly completed: Counter;
   readonly requestTimeout: Counter;
   readonly perTryTimeout: Counter;
   readonly retries: Counter;
@@ -40,6 +41,7 @@ function clusterStats(telemetry: RequestTelemetry, name: string): ClusterStats {
     pendingOverflow: counter("upstream_rq_pending_overflow"),
     requestsTotal: counter("upstream_rq_total"),
     requestsActive: gauge("upstream_rq_active"),
+    completed: counter("upstream_rq_completed"),
     requestTimeout: counter("upstream_rq_timeout"),
     perTryTimeout: counter("upstream_rq_per_try_timeout"),
     retries: counter("upstream_rq_retry"),
@@ -56,6 +58,8 @@ export class ClusterRuntime {
   readonly circuit: Circuit;
   readonly #context: ProxyContext;
   readonly #hosts = new Map<string, HostPool>();
+  readonly #byStatus = new Map<number, Counter>();
+  readonly #statName: string;
   #config: ClusterConfig;
   #balancer: Balancer<HostPool>;
   #available = 0;
@@ -63,8 +67,8 @@ export class ClusterRuntime {
   constructor(context: ProxyContext, config: ClusterConfig) {
     this.#context = context;
     this.#config = config;
-    const statName = config.altStatName === "" ? config.name : config.altStatName;
-    this.stats = clusterStats(context.telemetry, statName);
+    this.#statName = config.altStatName === "" ? config.name : config.altStatName;
+    this.stats = clusterStats(context.telemetry, this.#statName);
     this.circuit = new Circuit(config.circuitBreaker);
     this.#balancer = this.#apply();
   }
@@ -101,6 +105,18 @@ export class ClusterRuntime {
       host = this.#balancer.pick(this.#context.random);
     }
     return host;
+  }
+
+  /** Counts an attempt's outcome under its status and its class, as Envoy does. */
+  countStatus(status: number): void {
+    this.stats.completed.add(1);
+    this.stats.byClass[Math.floor(status / 100)]?.add(1);
+    let counter = this.#byStatus.get(status);
+    if (counter === undefined) {
+      counter = this.#context.telemetry.counter(`cluster.${this.#statName}.upstream_rq_${status}`);
+      this.#byStatus.set(status, counter);
+    }
+    counter.add(1);
   }
 
   closeIdle(nowMs: number): void {

@@ -51,6 +51,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead> {
   readonly #cancelConnectTimeout: () => void;
   #stream: UpstreamStream | undefined;
   #isConnected = false;
+  #localAddress = "";
   #isClosed = false;
   /** The response has ended; set until the read that brought its end is dealt with. */
   #ended: { readonly trailers: HeaderBlock | undefined } | undefined;
@@ -123,6 +124,11 @@ export class UpstreamConnection implements MessageSink<ResponseHead> {
       sessions.set(tls.version, ticket);
     });
     return socket;
+  }
+
+  /** `ip:port` of our end; "" before it is connected. */
+  get localAddress(): string {
+    return this.#localAddress;
   }
 
   /** May carry another request. */
@@ -279,6 +285,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead> {
   #onConnected(): void {
     this.#cancelConnectTimeout();
     this.#isConnected = true;
+    this.#localAddress = `${this.socket.localAddress ?? ""}:${this.socket.localPort ?? 0}`;
     this.pool.connected(this);
   }
 

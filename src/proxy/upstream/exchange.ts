@@ -226,7 +226,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (this.#phase === "finished") return;
     this.#addFlag("DC");
     this.responseCodeDetails = details;
-    this.#dropUpstream();
+    this.#dropUpstream(undefined);
     this.#finish();
   }
 
@@ -280,9 +280,13 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const { head } = this;
     const { headers } = head;
     if (plan.includeAttemptCount) headers.set("x-envoy-attempt-count", String(this.attemptCount));
-    if (connection.tls !== undefined && this.manager.direction === "outbound") {
-      for (const [name, value] of this.config.peerMetadataHeaders ?? []) headers.set(name, value);
+    if (this.manager.direction === "outbound") {
+      for (const [name, value] of this.config.peerMetadataHeaders ?? []) {
+        if (connection.tls !== undefined) headers.set(name, value);
+        else if (this.#isRetry) headers.remove(name);
+      }
     }
+    this.upstreamLocalAddress = connection.localAddress;
     const isChunked = head.framing.kind === "chunked";
     const coding = isChunked ? "transfer-encoding: chunked\r\n" : "";
     connection.writeHead(
@@ -315,7 +319,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       this.#breakResponse(reason);
       return;
     }
-    this.#endAttempt(undefined);
+    this.#endAttempt(reason === "protocol error" ? 502 : 503);
     const policy = this.#plan?.retry;
     if (policy !== undefined && retriesReset(policy, reason, hasStarted) && this.#mayRetry()) {
       this.#retryLater();
@@ -404,7 +408,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#addFlag(reason === "protocol error" ? "UPE" : "UC");
     this.responseCodeDetails = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
     this.connection.flush();
-    this.#endAttempt(undefined);
+    this.#endAttempt(this.responseCode);
     this.connection.breakOff();
     this.#finish();
   }
@@ -429,7 +433,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     },
     extra: readonly (readonly [name: string, value: string])[],
   ): void {
-    this.#dropUpstream();
+    this.#dropUpstream(answer.status);
     this.responseCode = answer.status;
     this.responseCodeDetails = answer.details;
     const body = typeof answer.body === "string" ? Buffer.from(answer.body) : answer.body;
@@ -522,7 +526,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       return;
     }
     plan.cluster.stats.perTryTimeout.add(1);
-    this.#abandonAttempt();
+    this.#abandonAttempt(504);
     const policy = plan.retry;
     if (policy !== undefined && retriesReset(policy, "per try timeout", true) && this.#mayRetry()) {
       this.#retryLater();
@@ -533,22 +537,22 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
 
   // ── bookkeeping ──────────────────────────────────────────────────────────
 
-  #dropUpstream(): void {
+  #dropUpstream(status: number | undefined): void {
     this.#disarmTimeouts();
     this.#cancelBackoff?.();
     this.#cancelBackoff = undefined;
-    this.#abandonAttempt();
+    this.#abandonAttempt(status);
   }
 
-  #abandonAttempt(): void {
+  #abandonAttempt(status: number | undefined): void {
     const upstream = this.#upstream;
     this.#upstream = undefined;
     if (upstream !== undefined) upstream.abandon();
     else this.#host?.cancel(this);
-    this.#endAttempt(undefined);
+    this.#endAttempt(status);
   }
 
-  /** Takes back what the attempt holds of its host and cluster. */
+  /** Takes back what the attempt holds; `status` as Envoy counts it, undefined = the client left. */
   #endAttempt(status: number | undefined): void {
     const host = this.#host;
     const plan = this.#plan;
@@ -556,11 +560,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (this.#perTryTimeout !== undefined) this.context.deadlines.disarm(this.#perTryTimeout);
     this.#host = undefined;
     host.activeRequests -= 1;
-    const { stats, circuit } = plan.cluster;
-    circuit.requests -= 1;
-    stats.requestsActive.add(-1);
-    if (status !== undefined) stats.byClass[Math.floor(status / 100)]?.add(1);
-    else stats.byClass[5]?.add(1);
+    plan.cluster.circuit.requests -= 1;
+    plan.cluster.stats.requestsActive.add(-1);
+    if (status !== undefined) plan.cluster.countStatus(status);
   }
 
   #mirror(plan: ForwardPlan): void {

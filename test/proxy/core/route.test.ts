@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { rescue } from "../../../src/proxy/core/rescue.ts";
+import {
+  retriesReset,
+  retriesResponse,
+  retryBackoffMs,
+} from "../../../src/proxy/core/retry-policy.ts";
+import {
+  normalizeTarget,
+  pickWeighted,
+  rewritePath,
+  selectRoute,
+} from "../../../src/proxy/core/route.ts";
+
+const exact = (path: string, ignoreCase = false) => ({ kind: "exact", path, ignoreCase }) as const;
+const prefix = (text: string, ignoreCase = false) =>
+  ({ kind: "prefix", prefix: text, ignoreCase }) as const;
+const separated = (text: string) =>
+  ({ kind: "pathSeparatedPrefix", prefix: text, ignoreCase: false }) as const;
+const regex = (text: string) => ({ kind: "regex", regex: new RegExp(`^(?:${text})$`) }) as const;
+
+const PATHS = [
+  [exact("/a"), "/a", true],
+  [exact("/a"), "/a/", false],
+  [exact("/a", true), "/A", true],
+  [prefix("/api/v2"), "/api/v2x", true],
+  [prefix("/api/v2"), "/api/v1", false],
+  [prefix("/API", true), "/api/x", true],
+  [separated("/api"), "/api", true],
+  [separated("/api"), "/api/x", true],
+  [separated("/api"), "/apix", false],
+  [regex("/rx/[a-z]+"), "/rx/abc", true],
+  [regex("/rx/[a-z]+"), "/rx/abc1", false],
+] as const;
+for (const [path, target, isMatch] of PATHS) {
+  test(`${JSON.stringify(path)} ${isMatch ? "matches" : "does not match"} ${target}`, () => {
+    const found = selectRoute([{ path, headers: [] }], target, { get: () => undefined });
+    assert.equal(found !== undefined, isMatch);
+  });
+}
+
+test("the first route whose path and all headers match wins", () => {
+  const user = { name: "user", matches: (value: string | undefined) => value === "jason" };
+  const routes = [
+    { name: "jason", path: prefix("/"), headers: [user] },
+    { name: "exact", path: exact("/x"), headers: [] },
+    { name: "rest", path: prefix("/"), headers: [] },
+  ];
+  const pick = (path: string, value?: string) =>
+    selectRoute(routes, path, { get: () => value })?.name;
+  assert.equal(pick("/x", "jason"), "jason");
+  assert.equal(pick("/x"), "exact");
+  assert.equal(pick("/y"), "rest");
+});
+
+test("weights: every choice gets the part of [0, 1) that its weight says; zero gets none", () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat(100), { minLength: 1, maxLength: 5 }), (weights) => {
+      const total = weights.reduce((a, b) => a + b, 0);
+      fc.pre(total > 0 && weights.length > 1);
+      const choices = weights.map((weight, name) => ({ weight, name }));
+      const counts = weights.map(() => 0);
+      for (let i = 0; i < total; i += 1) {
+        const choice = pickWeighted(choices, total, (i + 0.5) / total);
+        counts[choice?.name ?? -1] = (counts[choice?.name ?? -1] ?? 0) + 1;
+      }
+      assert.deepEqual(counts, weights);
+    }),
+  );
+});
+
+const REWRITES = [
+  [prefix("/old"), "/old/a?b", "/new", "/new/a?b"],
+  [prefix("/"), "/a", "/v2/", "/v2/a"],
+  [exact("/old"), "/old?q", "/new", "/new?q"],
+] as const;
+for (const [path, target, to, expected] of REWRITES) {
+  test(`${target} rewritten to ${to} is ${expected}`, () =>
+    assert.equal(rewritePath(path, target, to), expected));
+}
+
+const NORMAL = [
+  ["/a/b?c=/../d", "/a/b?c=/../d"],
+  ["/a/./b", "/a/b"],
+  ["/a/../b", "/b"],
+  ["/../../etc", "/etc"],
+  ["/a/..", "/"],
+  ["/a/b/.", "/a/b/"],
+  ["/%61%2e%2e/%2E%2e/b", "/b"],
+  ["/a%2fb", "/a%2Fb"],
+  ["/a\\b", "/a/b"],
+  ["/a//b", "/a//b"],
+  ["/a%00b", undefined],
+] as const;
+for (const [target, expected] of NORMAL) {
+  test(`${target} is normalized to ${expected}`, () =>
+    assert.equal(normalizeTarget(target, false), expected));
+}
+
+test("slashes are merged only when asked", () => {
+  assert.equal(normalizeTarget("//a///b?c//d", true), "/a/b?c//d");
+});
+
+test("normalizing twice changes nothing more, and no dot segment is left", () => {
+  const part = fc.constantFrom("a", ".", "..", "", "%2e", "%2E%2e", "b.c", "%2f", "\\");
+  fc.assert(
+    fc.property(fc.array(part, { maxLength: 8 }), fc.boolean(), (parts, merge) => {
+      const once = normalizeTarget(`/${parts.join("/")}`, merge) ?? "";
+      assert.ok(once.startsWith("/"));
+      assert.ok(!/\/\.\.?(?:\/|$)/.test(once), once);
+      assert.equal(normalizeTarget(once, merge), once);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+const policy = (on: string, codes: number[] = []) => ({
+  retryOn: new Set(on.split(",")),
+  retriableStatusCodes: new Set(codes),
+});
+const RESPONSES = [
+  ["5xx", 500, true],
+  ["5xx", 499, false],
+  ["gateway-error", 500, false],
+  ["gateway-error", 503, true],
+  ["retriable-4xx", 409, true],
+  ["retriable-4xx", 404, false],
+  ["connect-failure,refused-stream,unavailable", 503, false],
+] as const;
+for (const [on, status, expected] of RESPONSES) {
+  test(`retry_on ${on}: ${status} is ${expected ? "" : "not "}retried`, () =>
+    assert.equal(retriesResponse(policy(on), status, false, undefined), expected));
+}
+
+test("status codes, rate limits and gRPC statuses have their own tokens", () => {
+  assert.equal(
+    retriesResponse(policy("retriable-status-codes", [418]), 418, false, undefined),
+    true,
+  );
+  assert.equal(retriesResponse(policy("5xx", [418]), 418, false, undefined), false);
+  assert.equal(retriesResponse(policy("5xx"), 503, true, undefined), false);
+  assert.equal(retriesResponse(policy("envoy-ratelimited"), 429, true, undefined), true);
+  assert.equal(retriesResponse(policy("unavailable"), 200, false, "14"), true);
+  assert.equal(retriesResponse(policy("unavailable"), 200, false, "13"), false);
+});
+
+const RESETS = [
+  ["connect-failure", "remote connection failure", false, true],
+  ["connect-failure", "connection timeout", false, true],
+  ["connect-failure", "connection termination", true, false],
+  ["reset-before-request", "remote connection failure", false, true],
+  ["reset-before-request", "connection termination", true, false],
+  ["reset", "connection termination", true, true],
+  ["5xx", "connection termination", true, true],
+  ["5xx", "overflow", false, false],
+  ["retriable-4xx", "protocol error", true, false],
+] as const;
+for (const [on, reason, hasStarted, expected] of RESETS) {
+  test(`retry_on ${on}: ${reason}${hasStarted ? " after the request" : ""}: ${expected}`, () =>
+    assert.equal(retriesReset(policy(on), reason, hasStarted), expected));
+}
+
+test("back-off grows from nothing to at most ten times the base", () => {
+  const limits = { backoffBaseMs: 25, backoffMaxMs: 250 };
+  const ceilings = [1, 2, 3, 4, 9].map((retry) => retryBackoffMs(limits, retry, 1));
+  assert.deepEqual(ceilings, [25, 75, 175, 250, 250]);
+  assert.equal(retryBackoffMs(limits, 3, 0), 0);
+});
+
+test("an overflow tells the client so", () => {
+  const answer = rescue({ kind: "reset", reason: "overflow", transportFailure: "" });
+  assert.deepEqual(answer, {
+    status: 503,
+    body: "upstream connect error or disconnect/reset before headers. reset reason: overflow",
+    flag: "UO",
+    details: "upstream_reset_before_response_started{overflow}",
+    isOverloaded: true,
+  });
+});
