@@ -31,10 +31,13 @@ export function handleRequest(exchange: Exchange): void {
 function refuseUpgrades(exchange: Exchange): boolean {
   const { method, upgrade } = exchange.head;
   if (method === "CONNECT") {
+    // The client may already be sending what belongs in the tunnel: nothing after it is a request.
+    exchange.connection.closeAfterAnswer();
     exchange.fail({ kind: "routeNotFound" });
     return false;
   }
   if (upgrade === undefined || upgrade.toLowerCase() === "h2c") return true;
+  exchange.connection.closeAfterAnswer();
   exchange.fail({ kind: "upgradeRefused" });
   return false;
 }

@@ -140,6 +140,11 @@ export class ServerConnection implements MessageSink<RequestHead> {
     return this.#mustClose;
   }
 
+  /** The next answer is the last; what the client sends behind the request is not read as one. */
+  closeAfterAnswer(): void {
+    this.#mustClose = true;
+  }
+
   sendContinue(): void {
     this.#output.text("HTTP/1.1 100 Continue\r\n\r\n");
     this.#output.flush();

@@ -505,15 +505,25 @@ test("upgrades and CONNECT are refused, h2c is ignored", async (t) => {
     response.end(`${request.headers.upgrade} ${request.headers.connection}`),
   );
   const proxy = await startProxy(t, httpConfig(one(port), all));
-  const client = await rawClient(t, proxy.port);
-  client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
-  await client.until("HTTP/1.1 403 Forbidden");
-  client.send(
-    "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n",
+  const ask = async (head: string): Promise<string> => {
+    const client = await rawClient(t, proxy.port);
+    // What follows is meant for the tunnel and must not be taken for a request.
+    client.send(`${head}\r\n\r\nGET /tunnel HTTP/1.1\r\nHost: a\r\n\r\n`);
+    return client.closed();
+  };
+  const upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: ";
+  assert.match(await ask(`${upgrade}websocket`), /^HTTP\/1\.1 403 Forbidden\r\n[^/]*$/);
+  assert.match(
+    await ask("CONNECT b:443 HTTP/1.1\r\nHost: b:443"),
+    /^HTTP\/1\.1 404 Not Found\r\n[^/]*$/,
   );
+  assert.deepEqual(
+    proxy.records.map((record) => record.code),
+    [403, 404],
+  );
+  const client = await rawClient(t, proxy.port);
+  client.send(`${upgrade}h2c\r\nHTTP2-Settings: x\r\n\r\n`);
   assert.match(await client.until(/undefined \S+$/), /HTTP\/1\.1 200 OK/);
-  client.send("CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n");
-  await client.until("HTTP/1.1 404 Not Found");
 });
 
 test("an early answer to an unfinished upload reaches the client", async (t) => {
