@@ -1,0 +1,13 @@
+import type { KubeObject } from "../../api/index.ts";
+
+/** What the control plane watches, as last seen; parsed by the model. */
+export interface MeshObjects {
+  readonly namespaces: readonly KubeObject[];
+  readonly services: readonly KubeObject[];
+  readonly endpointSlices: readonly KubeObject[];
+  readonly pods: readonly KubeObject[];
+  readonly virtualServices: readonly KubeObject[];
+  readonly destinationRules: readonly KubeObject[];
+  readonly gateways: readonly KubeObject[];
+  readonly peerAuthentications: readonly KubeObject[];
+}
