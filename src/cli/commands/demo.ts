@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { messageOf, SerinError } from "../../base/index.ts";
@@ -60,6 +60,7 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   });
   const apiPort = parsePort("api-port", values["api-port"]);
   const logLevel = parseLogLevel(values["log-level"]);
+  if (values.report !== undefined) requireWritable(values.report);
   const startMs = systemClock.nowMs();
   const news: Run["news"] = [];
   const isView = isTerminal(io.stdout);
@@ -166,9 +167,18 @@ function hintsFor({ kubeconfigPath }: Platform): string[] {
   ];
 }
 
+/** Before two minutes of rollouts, not after. */
+function requireWritable(path: string): void {
+  orUnwritable(() => closeSync(openSync(path, "a")));
+}
+
 function writeReport(path: string, report: DemoReport): void {
+  orUnwritable(() => writeFileSync(path, `${JSON.stringify(report, undefined, 2)}\n`));
+}
+
+function orUnwritable(write: () => void): void {
   try {
-    writeFileSync(path, `${JSON.stringify(report, undefined, 2)}\n`);
+    write();
   } catch (error) {
     throw new SerinError("SERIN_UNREADABLE_INPUT", `cannot write the report: ${messageOf(error)}`, {
       source: "caller",

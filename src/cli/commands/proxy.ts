@@ -43,12 +43,15 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   const drainMs = parseSeconds("drain-time-s", values["drain-time-s"]) * 1000;
   const proxy = await runProxy({
     ...(values.bootstrap === undefined
-      ? { bootstrap: sidecarBootstrap(io.env), sidecar: sidecarPorts(io.env) }
+      ? {
+          bootstrap: sidecarBootstrap({ ...io.env, SERIN_PROXY_ROLE: role }),
+          sidecar: sidecarPorts(io.env),
+        }
       : { bootstrapText: readText(values.bootstrap) }),
     logger,
     clock: systemClock,
   });
-  await aborted(io.signal);
+  await Promise.race([aborted(io.signal), proxy.quit]);
   await proxy.stop(drainMs);
   return 0;
 }
