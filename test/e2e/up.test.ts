@@ -1,0 +1,164 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { startLoadClient } from "../../src/cli/demo/load-client.ts";
+import { systemClock } from "../../src/runtime/index.ts";
+import { type SerinProcess, startSerin } from "../support/serin-process.ts";
+import { findTool, skipWithout } from "../support/tools.ts";
+
+const skip = skipWithout("kubectl");
+const DEADLINE_MS = 120_000;
+
+test("serin up runs the textbook's application with sidecars and survives kill -9 in the middle of a rollout", {
+  skip,
+  timeout: 300_000,
+}, async (t) => {
+  const dataDir = temporary();
+  const kubectl = kubectlOf(dataDir);
+  const first = await up(t, dataDir);
+  assert.match(first.stdout(), new RegExp(`^KUBECONFIG=${dataDir}/kubeconfig\nready\n$`));
+
+  await kubectl("label", "namespace", "default", "istio-injection=enabled");
+  await kubectl("apply", "-f", "examples/bookinfo/details.yaml");
+  await kubectl("apply", "-f", "examples/bookinfo/ratings.yaml");
+  await kubectl("apply", "-f", "examples/bookinfo/productpage.yaml");
+  await kubectl("apply", "-f", "examples/canaries/reviews.yaml");
+  await kubectl(
+    "wait",
+    "--for=jsonpath={.status.phase}=Initialized",
+    "canary/reviews",
+    "--timeout=90s",
+  );
+  await kubectl("rollout", "status", "deployment/productpage-v1", "--timeout=60s");
+  const pods = await kubectl("get", "pods");
+  assert.match(pods, /^productpage-v1-\S+ +2\/2 +Running/m, pods);
+
+  const load = startLoadClient({
+    url: `http://${await productpageIp(kubectl)}:9080/api/v1/products/0/reviews`,
+    requestsPerSecond: 40,
+    clock: systemClock,
+  });
+  t.after(() => load.stop());
+  const image = "reviews=docker.io/istio/examples-bookinfo-reviews-v2:1.17.0";
+  await kubectl("set", "image", "deployment/reviews", image);
+  await eventually("the canary gets traffic", async () => {
+    const weight = await kubectl("get", "canary/reviews", "-o", "jsonpath={.status.canaryWeight}");
+    return Number(weight) > 0;
+  });
+
+  await first.kill("SIGKILL");
+  await up(t, dataDir);
+  await kubectl("rollout", "status", "deployment/productpage-v1", "--timeout=90s");
+  load.retarget(`http://${await productpageIp(kubectl)}:9080/api/v1/products/0/reviews`);
+  await kubectl(
+    "wait",
+    "--for=jsonpath={.status.phase}=Succeeded",
+    "canary/reviews",
+    "--timeout=120s",
+  );
+  const primary = await kubectl(
+    ...["get", "deployment/reviews-primary", "-o"],
+    "jsonpath={.spec.template.spec.containers[0].image}",
+  );
+  assert.match(primary, /reviews-v2/);
+});
+
+test("serin up refuses a broken manifest with the path of the field, before anything is stored", {
+  skip,
+  timeout: 120_000,
+}, async (t) => {
+  const dataDir = temporary();
+  const kubectl = kubectlOf(dataDir);
+  await up(t, dataDir);
+  const path = join(dataDir, "broken.yaml");
+  writeFileSync(
+    path,
+    `apiVersion: networking.istio.io/v1beta1
+kind: VirtualService
+metadata: { name: broken, namespace: default }
+spec:
+  hosts: [reviews]
+  http:
+  - route:
+    - destination: { host: reviews }
+      weight: 130
+`,
+  );
+  await assert.rejects(kubectl("apply", "-f", path), /spec\.http\[0\]\.route\[0\]\.weight/);
+  assert.equal((await kubectl("get", "virtualservices", "-o", "name")).trim(), "");
+});
+
+test("a taken port and an unusable data directory are one sentence and exit code 2", {
+  timeout: 120_000,
+}, async (t) => {
+  const { server, port } = await occupiedPort();
+  t.after(() => server.close());
+  const onTakenPort = startSerin(t, [
+    ...["up", "--data-dir", temporary(), "--api-port", String(port)],
+  ]);
+  assert.equal(await onTakenPort.exited, 2, onTakenPort.output());
+  assert.match(onTakenPort.output(), new RegExp(`^serin: .*${port}.*$`, "m"));
+  assert.doesNotMatch(onTakenPort.output(), /\n\s+at /);
+
+  const file = join(temporary(), "a-file");
+  writeFileSync(file, "not a directory");
+  const onFile = startSerin(t, ["up", "--data-dir", file, "--api-port", "0"]);
+  assert.equal(await onFile.exited, 2, onFile.output());
+  assert.match(onFile.output(), /^serin: .*a-file.*$/m);
+  assert.doesNotMatch(onFile.output(), /\n\s+at /);
+});
+
+async function up(t: TestContext, dataDir: string): Promise<SerinProcess> {
+  const serin = startSerin(t, ["up", "--data-dir", dataDir, "--api-port", "0"]);
+  await serin.printed(/^ready$/m);
+  return serin;
+}
+
+function temporary(): string {
+  const dir = mkdtempSync(join(tmpdir(), "serin-up-"));
+  // At the very end: hooks of a test run in order, and the cluster that writes here is stopped later.
+  process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+type Kubectl = (...args: readonly string[]) => Promise<string>;
+
+function kubectlOf(dataDir: string): Kubectl {
+  const env = {
+    PATH: process.env["PATH"] ?? "",
+    HOME: dataDir,
+    KUBECONFIG: `${dataDir}/kubeconfig`,
+  };
+  return async (...args) => {
+    const options = { env, timeout: DEADLINE_MS };
+    const { stdout } = await promisify(execFile)(findTool("kubectl") ?? "kubectl", args, options);
+    return stdout;
+  };
+}
+
+async function productpageIp(kubectl: Kubectl): Promise<string> {
+  const path = "jsonpath={.items[0].status.podIP}";
+  return (await kubectl("get", "pods", "-l", "app=productpage", "-o", path)).trim();
+}
+
+async function eventually(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const deadlineMs = Date.now() + DEADLINE_MS;
+  while (!(await holds())) {
+    if (Date.now() > deadlineMs) throw new Error(`gave up waiting until ${what}`);
+    await sleep(100);
+  }
+}
+
+async function occupiedPort(): Promise<{ server: Server; port: number }> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const address = server.address();
+  assert.ok(address !== null && typeof address === "object");
+  return { server, port: address.port };
+}
