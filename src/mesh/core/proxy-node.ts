@@ -1,4 +1,6 @@
 import type { StringMap } from "../../api/index.ts";
+import { SerinError } from "../../base/index.ts";
+import { structToJson } from "../../xds/index.ts";
 
 /** A connected proxy as its Node message describes it (Istio's node id and metadata). */
 export interface ProxyNode {
@@ -16,4 +18,124 @@ export interface ProxyNode {
   readonly httpProxyPort?: number;
   /** Where the application listens, when not on the pod IP (loopback network). */
   readonly applicationAddress?: string;
+}
+
+/** The part of envoy.config.core.v3.Node that counts, as decoded. */
+export interface NodeMessage {
+  readonly id?: string | null | undefined;
+  readonly metadata?: unknown;
+}
+
+const INTERCEPTION_MODES = ["NONE", "REDIRECT", "TPROXY"] as const;
+const NAME = /^[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?$/;
+
+/**
+ * Reads the Node message of a stream's first request. `metadata` is the protobuf Struct, or the
+ * plain JSON it stands for. Throws SERIN_INVALID_XDS naming the field that is missing or wrong.
+ */
+export function parseProxyNode(node: NodeMessage): ProxyNode {
+  const id = node.id ?? "";
+  const [role, ipAddress = "", podAndNamespace = "", domain] = id.split("~");
+  if (domain === undefined || id.split("~").length !== 4) {
+    throw invalid("id", `must be role~ip~pod.namespace~domain (found ${JSON.stringify(id)})`);
+  }
+  if (role !== "sidecar" && role !== "router") {
+    throw invalid("id", `its role must be sidecar or router (found ${JSON.stringify(role)})`);
+  }
+  if (!isIpAddress(ipAddress)) {
+    throw invalid(
+      "id",
+      `its second part must be an IP address (found ${JSON.stringify(ipAddress)})`,
+    );
+  }
+  const metadata = metadataOf(node.metadata);
+  // A pod name may hold dots, a namespace may not: the last dot divides.
+  const dot = podAndNamespace.lastIndexOf(".");
+  const name = textOf(metadata, "NAME") ?? podAndNamespace.slice(0, Math.max(dot, 0));
+  const namespace = textOf(metadata, "NAMESPACE") ?? podAndNamespace.slice(dot + 1);
+  if (dot < 1 || !NAME.test(name)) {
+    throw invalid(
+      "id",
+      `its third part must be pod.namespace (found ${JSON.stringify(podAndNamespace)})`,
+    );
+  }
+  if (!NAME.test(namespace)) {
+    throw invalid("metadata.NAMESPACE", `must be a namespace (found ${JSON.stringify(namespace)})`);
+  }
+  const httpProxyPort = portOf(metadata, "HTTP_PROXY_PORT");
+  const applicationAddress = textOf(metadata, "APPLICATION_ADDRESS");
+  if (applicationAddress !== undefined && !isIpAddress(applicationAddress)) {
+    throw invalid(
+      "metadata.APPLICATION_ADDRESS",
+      `must be an IP address (found ${JSON.stringify(applicationAddress)})`,
+    );
+  }
+  return {
+    id,
+    role,
+    ipAddress,
+    name,
+    namespace,
+    labels: labelsOf(metadata),
+    interceptionMode: interceptionModeOf(metadata),
+    ...(httpProxyPort === undefined ? {} : { httpProxyPort }),
+    ...(applicationAddress === undefined ? {} : { applicationAddress }),
+  };
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+function metadataOf(metadata: unknown): Json {
+  if (metadata === null || metadata === undefined) return {};
+  if (!isObject(metadata)) throw invalid("metadata", "must be an object");
+  return isObject(metadata["fields"]) ? structToJson(metadata) : metadata;
+}
+
+function labelsOf(metadata: Json): StringMap {
+  const labels = metadata["LABELS"];
+  if (labels === undefined || labels === null) return {};
+  if (!isObject(labels)) throw invalid("metadata.LABELS", "must be an object");
+  for (const [key, value] of Object.entries(labels)) {
+    if (typeof value !== "string") throw invalid(`metadata.LABELS.${key}`, "must be text");
+  }
+  return labels as StringMap;
+}
+
+/** Istio's default is REDIRECT. */
+function interceptionModeOf(metadata: Json): ProxyNode["interceptionMode"] {
+  const text = textOf(metadata, "INTERCEPTION_MODE") ?? "REDIRECT";
+  const mode = INTERCEPTION_MODES.find((known) => known === text);
+  if (mode !== undefined) return mode;
+  throw invalid(
+    "metadata.INTERCEPTION_MODE",
+    `must be one of ${INTERCEPTION_MODES.join(", ")} (found ${JSON.stringify(text)})`,
+  );
+}
+
+function portOf(metadata: Json, key: string): number | undefined {
+  const value = metadata[key];
+  if (value === undefined || value === null || value === "") return undefined;
+  const port = Number(value);
+  if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
+  throw invalid(`metadata.${key}`, `must be 1..65535 (found ${JSON.stringify(value)})`);
+}
+
+function textOf(metadata: Json, key: string): string | undefined {
+  const value = metadata[key];
+  if (value === undefined || value === null || value === "") return undefined;
+  if (typeof value === "string") return value;
+  throw invalid(`metadata.${key}`, `must be text (found ${JSON.stringify(value)})`);
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isIpAddress(text: string): boolean {
+  const isV4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/.test(text);
+  return isV4 || (text.includes(":") && /^[0-9a-fA-F:.]+$/.test(text));
+}
+
+function invalid(field: string, message: string): SerinError {
+  return new SerinError("SERIN_INVALID_XDS", `node.${field}: ${message}`, { source: "remote" });
 }

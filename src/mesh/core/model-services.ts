@@ -1,0 +1,158 @@
+import type { KubeObject } from "../../api/index.ts";
+import { byAge, compare, listOf, objectOf, portOf, textOf } from "./model-object.ts";
+import { type PortProtocol, protocolOf } from "./model-protocol.ts";
+import type { Workload } from "./model-workloads.ts";
+
+/** A port of a service. */
+export interface ServicePort {
+  readonly number: number;
+  readonly name: string | undefined;
+  readonly protocol: PortProtocol;
+  /** Where it leads; empty when nothing is ready. Sorted by address. */
+  readonly endpoints: readonly MeshEndpoint[];
+}
+
+/** One address behind a service port. */
+export interface MeshEndpoint {
+  readonly address: string;
+  readonly port: number;
+  readonly isReady: boolean;
+  /** The pod behind it, when it is known. */
+  readonly workload: Workload | undefined;
+}
+
+/** A Kubernetes Service. */
+export interface MeshService {
+  /** `reviews.default.svc.cluster.local`. */
+  readonly host: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly clusterIps: readonly string[];
+  readonly isHeadless: boolean;
+  /** The DNS name an ExternalName service stands for. */
+  readonly externalName: string | undefined;
+  /** TCP ports, by number. */
+  readonly ports: readonly ServicePort[];
+  /** Accounts of every pod behind it, ready or not, sorted. */
+  readonly serviceAccounts: readonly { readonly namespace: string; readonly name: string }[];
+}
+
+/** The DNS suffix of services. */
+export const SERVICE_DOMAIN = "svc.cluster.local";
+
+/** All services with their endpoints, sorted by host. `workloads` is keyed by `namespace/pod`. */
+export function buildServices(
+  services: readonly KubeObject[],
+  endpointSlices: readonly KubeObject[],
+  workloads: ReadonlyMap<string, Workload>,
+): readonly MeshService[] {
+  const slices = slicesByService(endpointSlices);
+  return services
+    .map((service) => {
+      const { namespace = "default", name } = service.metadata;
+      return serviceFrom(service, slices.get(`${namespace}/${name}`) ?? [], workloads);
+    })
+    .sort((a, b) => compare(a.host, b.host));
+}
+
+function slicesByService(slices: readonly KubeObject[]): Map<string, KubeObject[]> {
+  const out = new Map<string, KubeObject[]>();
+  for (const slice of byAge(slices)) {
+    const service = slice.metadata.labels?.["kubernetes.io/service-name"];
+    if (service === undefined) continue;
+    const key = `${slice.metadata.namespace ?? "default"}/${service}`;
+    const list = out.get(key);
+    if (list === undefined) out.set(key, [slice]);
+    else list.push(slice);
+  }
+  return out;
+}
+
+function serviceFrom(
+  service: KubeObject,
+  slices: readonly KubeObject[],
+  workloads: ReadonlyMap<string, Workload>,
+): MeshService {
+  const { namespace = "default", name } = service.metadata;
+  const spec = objectOf(service["spec"]);
+  const addresses = listOf(spec["clusterIPs"]);
+  const clusterIps = (addresses.length > 0 ? addresses : [spec["clusterIP"]]).flatMap((ip) => {
+    const text = textOf(ip);
+    return text === undefined || text === "None" ? [] : [text];
+  });
+  const ports = listOf(spec["ports"]).flatMap((value): ServicePort[] => {
+    const port = objectOf(value);
+    const number = portOf(port["port"]);
+    const transport = textOf(port["protocol"]) ?? "TCP";
+    if (number === undefined || transport !== "TCP") return [];
+    const portName = textOf(port["name"]);
+    const protocol = protocolOf({
+      number,
+      transport,
+      appProtocol: textOf(port["appProtocol"]),
+      name: portName,
+    });
+    const endpoints = endpointsOf(slices, portName ?? "", workloads);
+    return [{ number, name: portName, protocol, endpoints }];
+  });
+  return {
+    host: `${name}.${namespace}.${SERVICE_DOMAIN}`,
+    name,
+    namespace,
+    clusterIps,
+    isHeadless: spec["clusterIP"] === "None",
+    externalName: spec["type"] === "ExternalName" ? textOf(spec["externalName"]) : undefined,
+    ports: ports.sort((a, b) => a.number - b.number),
+    serviceAccounts: serviceAccountsOf(ports),
+  };
+}
+
+/** The endpoints of the slices' port of that name; each address once, sorted. */
+function endpointsOf(
+  slices: readonly KubeObject[],
+  portName: string,
+  workloads: ReadonlyMap<string, Workload>,
+): readonly MeshEndpoint[] {
+  const found = new Map<string, MeshEndpoint>();
+  for (const slice of slices) {
+    const port = listOf(slice["ports"])
+      .map(objectOf)
+      .find((each) => (textOf(each["name"]) ?? "") === portName);
+    const number = portOf(port?.["port"]);
+    if (number === undefined || slice["addressType"] === "FQDN") continue;
+    for (const endpoint of listOf(slice["endpoints"]).map(objectOf)) {
+      const isReady = objectOf(endpoint["conditions"])["ready"] !== false;
+      const workload = workloadOf(endpoint, slice.metadata.namespace ?? "default", workloads);
+      // Further addresses are fungible with the first (discovery.k8s.io/v1), which is the one used.
+      const address = textOf(listOf(endpoint["addresses"])[0]);
+      if (address === undefined) continue;
+      const key = `${address} ${number}`;
+      if (found.get(key)?.isReady !== true) {
+        found.set(key, { address, port: number, isReady, workload });
+      }
+    }
+  }
+  return [...found.entries()].sort(([a], [b]) => compare(a, b)).map(([, endpoint]) => endpoint);
+}
+
+function workloadOf(
+  endpoint: Readonly<Record<string, unknown>>,
+  namespace: string,
+  workloads: ReadonlyMap<string, Workload>,
+): Workload | undefined {
+  const target = objectOf(endpoint["targetRef"]);
+  if (target["kind"] !== "Pod") return undefined;
+  return workloads.get(
+    `${textOf(target["namespace"]) ?? namespace}/${textOf(target["name"]) ?? ""}`,
+  );
+}
+
+function serviceAccountsOf(ports: readonly ServicePort[]): MeshService["serviceAccounts"] {
+  const accounts = new Map<string, { readonly namespace: string; readonly name: string }>();
+  for (const { workload } of ports.flatMap((port) => port.endpoints)) {
+    if (workload === undefined) continue;
+    const { namespace, serviceAccount } = workload;
+    accounts.set(`${namespace}/${serviceAccount}`, { namespace, name: serviceAccount });
+  }
+  return [...accounts.entries()].sort(([a], [b]) => compare(a, b)).map(([, account]) => account);
+}

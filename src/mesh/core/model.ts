@@ -1,0 +1,160 @@
+import type { KubeObject } from "../../api/index.ts";
+import { messageOf } from "../../base/index.ts";
+import type { MeshObjects } from "./mesh-objects.ts";
+import {
+  destinationRuleFor,
+  type MeshDestinationRule,
+  mergeDestinationRules,
+} from "./model-destination-rules.ts";
+import { byAge, createProblemLog, type ModelProblem, type ProblemLog } from "./model-object.ts";
+import {
+  parseDestinationRule,
+  parsePeerAuthentication,
+  parseVirtualService,
+} from "./model-parse.ts";
+import {
+  type MeshPeerAuthentication,
+  peerAuthenticationFrom,
+} from "./model-peer-authentication.ts";
+import { buildServices, type MeshService } from "./model-services.ts";
+import {
+  destinationsOf,
+  MESH_GATEWAY,
+  type MeshVirtualService,
+  virtualServiceFrom,
+} from "./model-virtual-services.ts";
+import { type Workload, workloadFromPod } from "./model-workloads.ts";
+
+export interface ModelOptions {
+  /** Of SPIFFE identities, `cluster.local` by default in Istio. */
+  readonly trustDomain: string;
+  /** Where mesh-wide policies live, `istio-system` by default in Istio. */
+  readonly rootNamespace: string;
+}
+
+/** Everything the control plane knows, parsed and joined; the input of every translation. */
+export interface MeshModel extends ModelOptions {
+  /** Sorted by host. */
+  readonly services: readonly MeshService[];
+  readonly serviceByHost: ReadonlyMap<string, MeshService>;
+  /** Pods by `namespace/name`. */
+  readonly workloads: ReadonlyMap<string, Workload>;
+  /** Oldest first. */
+  readonly virtualServices: readonly MeshVirtualService[];
+  readonly destinationRules: readonly MeshDestinationRule[];
+  /** Oldest first. */
+  readonly peerAuthentications: readonly MeshPeerAuthentication[];
+  /** What was left out, and why. */
+  readonly problems: readonly ModelProblem[];
+}
+
+/**
+ * Builds the model from what is watched. Never throws for a bad resource: it is left out and listed
+ * in `problems`. The order of the objects does not matter.
+ */
+export function buildModel(objects: MeshObjects, options: ModelOptions): MeshModel {
+  const log = createProblemLog();
+  const workloads = new Map(
+    objects.pods.map((pod) => {
+      const workload = workloadFromPod(pod);
+      return [`${workload.namespace}/${workload.podName}`, workload];
+    }),
+  );
+  const services = buildServices(objects.services, objects.endpointSlices, workloads);
+  const serviceByHost = new Map(services.map((service) => [service.host, service]));
+  const isService = (host: string): boolean => serviceByHost.has(host);
+  const destinationRules = mergeDestinationRules(
+    parsed(objects.destinationRules, parseDestinationRule, log),
+    isService,
+  );
+  const virtualServices = parsed(objects.virtualServices, parseVirtualService, log).map(
+    ({ object, spec }) => {
+      const virtualService = virtualServiceFrom(object, spec, isService);
+      return { object, virtualService };
+    },
+  );
+  const model = {
+    ...options,
+    services,
+    serviceByHost,
+    workloads,
+    virtualServices: virtualServices.map((each) => each.virtualService),
+    destinationRules,
+    peerAuthentications: parsed(objects.peerAuthentications, parsePeerAuthentication, log).map(
+      ({ object, spec }) => peerAuthenticationFrom(object, spec),
+    ),
+  };
+  for (const { object, virtualService } of virtualServices) {
+    reportDestinations(object, virtualService, model, log);
+  }
+  reportConflicts(virtualServices, log);
+  return { ...model, problems: log.problems };
+}
+
+/** The specs that are valid, oldest first; the others go to the log. */
+function parsed<Spec>(
+  objects: readonly KubeObject[],
+  parse: (object: KubeObject) => Spec,
+  log: ProblemLog,
+): readonly { readonly object: KubeObject; readonly spec: Spec }[] {
+  return byAge(objects).flatMap((object) => {
+    try {
+      return [{ object, spec: parse(object) }];
+    } catch (error) {
+      log.report(object, messageOf(error));
+      return [];
+    }
+  });
+}
+
+/** Names destinations that cannot be reached: requests to them get 503, as with Istio. */
+function reportDestinations(
+  object: KubeObject,
+  virtualService: MeshVirtualService,
+  model: Omit<MeshModel, "problems">,
+  log: ProblemLog,
+): void {
+  const messages = new Set<string>();
+  for (const { host, subset } of destinationsOf(virtualService)) {
+    const service = model.serviceByHost.get(host);
+    if (service === undefined) {
+      messages.add(`destination host ${host} is not a service; requests to it get 503`);
+      continue;
+    }
+    if (subset === undefined || subset === "") continue;
+    const rule = destinationRuleFor(
+      model.destinationRules,
+      service,
+      virtualService.namespace,
+      model.rootNamespace,
+    );
+    if (rule?.subsets.some((known) => known.name === subset) !== true) {
+      messages.add(
+        `destination ${host} names subset ${subset}, which no DestinationRule defines; requests to it get 503`,
+      );
+    }
+  }
+  for (const message of messages) log.report(object, message);
+}
+
+/** For sidecars only the oldest VirtualService of a host counts; the others are named. */
+function reportConflicts(
+  all: readonly { readonly object: KubeObject; readonly virtualService: MeshVirtualService }[],
+  log: ProblemLog,
+): void {
+  const owners = new Map<string, MeshVirtualService>();
+  for (const { object, virtualService } of all) {
+    if (!virtualService.gateways.includes(MESH_GATEWAY)) continue;
+    for (const host of virtualService.hosts) {
+      const key = `${host} ${virtualService.exportTo.join()}`;
+      const owner = owners.get(key);
+      if (owner === undefined) owners.set(key, virtualService);
+      else if (owner !== virtualService) {
+        log.report(
+          object,
+          `host ${host} already has the older VirtualService ${owner.namespace}/${owner.name}, which is the one that counts`,
+        );
+      }
+    }
+  }
+}

@@ -1,0 +1,150 @@
+import { CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE } from "../../xds/index.ts";
+import type { MeshModel } from "./model.ts";
+import { destinationRuleFor } from "./model-destination-rules.ts";
+import type { ProxyNode } from "./proxy-node.ts";
+import { inboundCluster, inboundListener, inboundPorts } from "./translate/inbound.ts";
+import { BLACK_HOLE_CLUSTER, HTTP_PROXY_ROUTE } from "./translate/names.ts";
+import { blackHoleCluster, outboundClusters } from "./translate/outbound-clusters.ts";
+import { httpProxyListener } from "./translate/outbound-listener.ts";
+import { createResourceEncoder, type ResourceEncoder } from "./translate/resource-encoder.ts";
+import { httpProxyRoutes } from "./translate/virtual-hosts.ts";
+import type { ResourceSet, XdsResource } from "./xds-resource.ts";
+
+export interface TranslateOptions {
+  /** Whether proxies write an access log. */
+  readonly accessLog: boolean;
+}
+
+/** The translation of one model. It encodes what proxies share once, when it is first asked for. */
+export interface Translator {
+  /** Everything a proxy may ask for, secrets apart. Equal content is the same object. */
+  resourcesFor(node: ProxyNode): ResourceSet;
+  /** The translator of the next model; resources that did not change keep their objects. */
+  next(model: MeshModel): Translator;
+}
+
+/** A translator for a model. */
+export function createTranslator(model: MeshModel, options: TranslateOptions): Translator {
+  return translatorOf(model, options, createResourceEncoder());
+}
+
+/** The resources of one proxy. For many proxies of one model use `createTranslator`. */
+export function translate(
+  model: MeshModel,
+  node: ProxyNode,
+  options: TranslateOptions,
+): ResourceSet {
+  return createTranslator(model, options).resourcesFor(node);
+}
+
+type Resources = ReadonlyMap<string, XdsResource>;
+
+/** What all proxies of a namespace share. */
+interface OutboundResources {
+  readonly clusters: Resources;
+  readonly endpoints: Resources;
+}
+
+function translatorOf(
+  model: MeshModel,
+  options: TranslateOptions,
+  encoder: ResourceEncoder,
+): Translator {
+  const outboundByNamespace = new Map<string, OutboundResources>();
+  const routesByClient = new Map<string, Resources>();
+  const sourceLabels = sourceLabelsOf(model);
+
+  const outboundOf = (namespace: string): OutboundResources =>
+    remembered(outboundByNamespace, namespace, () => outbound(model, namespace, encoder));
+
+  const routesOf = (node: ProxyNode): Resources => {
+    // Routes depend on the client's namespace and on the labels that VirtualServices ask for.
+    const labels = sourceLabels.map((key) => node.labels[key] ?? null);
+    const key = JSON.stringify([node.namespace, ...labels]);
+    return remembered(routesByClient, key, () => {
+      const routes = httpProxyRoutes(model, node);
+      const type = "envoy.config.route.v3.RouteConfiguration";
+      return byName([encoder.resource(type, HTTP_PROXY_ROUTE, routes)]);
+    });
+  };
+
+  return {
+    resourcesFor(node) {
+      const shared = outboundOf(node.namespace);
+      const ports = node.role === "sidecar" ? inboundPorts(model, node) : [];
+      const listeners = ports.map((port) => inboundListener(port, node, model, options));
+      const hasHttpProxy = node.interceptionMode === "NONE" && node.httpProxyPort !== undefined;
+      if (node.httpProxyPort !== undefined && hasHttpProxy) {
+        listeners.push(httpProxyListener(node, node.httpProxyPort, options));
+      }
+      const inbound = ports.map((port) => inboundCluster(port, node));
+      const cluster = "envoy.config.cluster.v3.Cluster";
+      const listener = "envoy.config.listener.v3.Listener";
+      return new Map([
+        [
+          CLUSTER_TYPE,
+          byName([
+            ...shared.clusters.values(),
+            ...inbound.map((each) => encoder.resource(cluster, each.name ?? "", each)),
+          ]),
+        ],
+        [ENDPOINT_TYPE, shared.endpoints],
+        [
+          LISTENER_TYPE,
+          byName(listeners.map((each) => encoder.resource(listener, each.name ?? "", each))),
+        ],
+        [ROUTE_TYPE, hasHttpProxy ? routesOf(node) : byName([])],
+      ]);
+    },
+    next: (nextModel) => translatorOf(nextModel, options, encoder.next()),
+  };
+}
+
+function outbound(
+  model: MeshModel,
+  namespace: string,
+  encoder: ResourceEncoder,
+): OutboundResources {
+  const clusters = [
+    encoder.resource("envoy.config.cluster.v3.Cluster", BLACK_HOLE_CLUSTER, blackHoleCluster()),
+  ];
+  const endpoints: XdsResource[] = [];
+  for (const service of model.services) {
+    const rule = destinationRuleFor(
+      model.destinationRules,
+      service,
+      namespace,
+      model.rootNamespace,
+    );
+    for (const { name, cluster, assignment } of outboundClusters(service, rule, model)) {
+      clusters.push(encoder.resource("envoy.config.cluster.v3.Cluster", name, cluster));
+      if (assignment === undefined) continue;
+      endpoints.push(
+        encoder.resource("envoy.config.endpoint.v3.ClusterLoadAssignment", name, assignment),
+      );
+    }
+  }
+  return { clusters: byName(clusters), endpoints: byName(endpoints) };
+}
+
+/** The labels that any VirtualService tells clients apart by, sorted. */
+function sourceLabelsOf(model: MeshModel): readonly string[] {
+  const keys = model.virtualServices.flatMap((virtualService) =>
+    virtualService.http.flatMap((route) =>
+      (route.match ?? []).flatMap((match) => Object.keys(match.sourceLabels ?? {})),
+    ),
+  );
+  return [...new Set(keys)].sort();
+}
+
+function byName(resources: readonly XdsResource[]): Resources {
+  return new Map(resources.map((resource) => [resource.name, resource]));
+}
+
+function remembered<T>(cache: Map<string, T>, key: string, make: () => T): T {
+  const known = cache.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  cache.set(key, made);
+  return made;
+}

@@ -1,0 +1,58 @@
+import { durationFromMs, type MessageTypes, packAny } from "../../../xds/index.ts";
+import { ACCESS_LOG } from "./access-log.ts";
+import { ADS } from "./config-source.ts";
+import { FAULT_FILTER } from "./route-action.ts";
+
+type Filter = MessageTypes["envoy.config.listener.v3.Filter"];
+type RouteConfiguration = MessageTypes["envoy.config.route.v3.RouteConfiguration"];
+
+const MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+/** ForwardClientCertDetails */
+const FORWARD_CERT = { SANITIZE: 0, APPEND_FORWARD: 2 } as const;
+
+export interface ConnectionManagerOptions {
+  readonly statPrefix: string;
+  readonly direction: "inbound" | "outbound";
+  /** The routes, or the name to ask for by RDS. */
+  readonly routes: RouteConfiguration | string;
+  readonly accessLog: boolean;
+}
+
+/** An HTTP connection manager with Istio's settings, as network filter. */
+export function connectionManager(options: ConnectionManagerOptions): Filter {
+  const { direction, routes } = options;
+  return {
+    name: "envoy.filters.network.http_connection_manager",
+    typed_config: packAny(MANAGER, {
+      stat_prefix: options.statPrefix,
+      ...(typeof routes === "string"
+        ? { rds: { config_source: ADS, route_config_name: routes } }
+        : { route_config: routes }),
+      http_filters: [
+        // A route names its faults; without a route's word the filter does nothing.
+        {
+          name: FAULT_FILTER,
+          typed_config: packAny("envoy.extensions.filters.http.fault.v3.HTTPFault", {}),
+        },
+        {
+          name: "envoy.filters.http.router",
+          typed_config: packAny("envoy.extensions.filters.http.router.v3.Router", {}),
+        },
+      ],
+      server_name: "istio-envoy",
+      // The peer is a proxy of the mesh or the own application: x-forwarded-for is left as it is.
+      use_remote_address: { value: false },
+      generate_request_id: { value: true },
+      normalize_path: { value: true },
+      stream_idle_timeout: durationFromMs(0),
+      upgrade_configs: [{ upgrade_type: "websocket" }],
+      ...(direction === "inbound"
+        ? {
+            forward_client_cert_details: FORWARD_CERT.APPEND_FORWARD,
+            set_current_client_cert_details: { subject: { value: true }, dns: true, uri: true },
+          }
+        : { forward_client_cert_details: FORWARD_CERT.SANITIZE }),
+      ...(options.accessLog ? { access_log: [ACCESS_LOG] } : {}),
+    }),
+  };
+}

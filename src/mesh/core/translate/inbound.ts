@@ -1,0 +1,282 @@
+import { durationFromMs, type MessageTypes, packAny, structFromJson } from "../../../xds/index.ts";
+import type { MeshModel } from "../model.ts";
+import { type EffectiveTlsMode, mutualTlsModeOf } from "../model-peer-authentication.ts";
+import { type PortProtocol, protocolOf } from "../model-protocol.ts";
+import type { MeshService } from "../model-services.ts";
+import type { ProxyNode } from "../proxy-node.ts";
+import { ACCESS_LOG } from "./access-log.ts";
+import { connectionManager } from "./connection-manager.ts";
+import { inboundClusterName } from "./names.ts";
+import { meshCertificates } from "./upstream-tls.ts";
+
+type Cluster = MessageTypes["envoy.config.cluster.v3.Cluster"];
+type Filter = MessageTypes["envoy.config.listener.v3.Filter"];
+type FilterChain = MessageTypes["envoy.config.listener.v3.FilterChain"];
+type Listener = MessageTypes["envoy.config.listener.v3.Listener"];
+type ListenerFilter = MessageTypes["envoy.config.listener.v3.ListenerFilter"];
+type TransportSocket = MessageTypes["envoy.config.core.v3.TransportSocket"];
+
+/** A port of the application behind a sidecar. */
+export interface InboundPort {
+  readonly number: number;
+  readonly protocol: PortProtocol;
+  /** Services that lead to it, sorted by host. */
+  readonly services: readonly MeshService[];
+}
+
+/** Ports that the sidecar itself listens on. */
+const SIDECAR_PORTS = new Set([15000, 15001, 15006, 15020, 15021, 15090]);
+/** TrafficDirection.INBOUND */
+const INBOUND = 1;
+const LOOPBACK = "127.0.0.1";
+/** TlsParameters.TlsProtocol.TLSv1_2 */
+const TLS_V1_2 = 3;
+const HTTP_ALPN = ["istio-http/1.0", "istio-http/1.1", "istio-h2"];
+const TCP_ALPN = ["istio", "istio-peer-exchange"];
+
+/**
+ * The application's ports: what the pod's containers declare, and what services lead to. The
+ * service says what a port speaks, else the container port's name does.
+ */
+export function inboundPorts(model: MeshModel, node: ProxyNode): readonly InboundPort[] {
+  const pod = model.workloads.get(`${node.namespace}/${node.name}`);
+  const names = new Map<number, string | undefined>();
+  for (const port of pod?.containerPorts ?? []) names.set(port.number, port.name);
+  const services = new Map<number, { service: MeshService; protocol: PortProtocol }[]>();
+  for (const service of model.services) {
+    if (service.namespace !== node.namespace) continue;
+    for (const port of service.ports) {
+      for (const endpoint of port.endpoints) {
+        if (endpoint.workload === undefined || endpoint.workload !== pod) continue;
+        const list = services.get(endpoint.port) ?? [];
+        services.set(endpoint.port, [...list, { service, protocol: port.protocol }]);
+        if (!names.has(endpoint.port)) names.set(endpoint.port, undefined);
+      }
+    }
+  }
+  return [...names.entries()]
+    .filter(([number]) => !SIDECAR_PORTS.has(number))
+    .sort(([a], [b]) => a - b)
+    .map(([number, name]) => {
+      const behind = services.get(number) ?? [];
+      const declared = behind.find((each) => each.protocol !== "auto") ?? behind[0];
+      const own = protocolOf({ number, transport: "TCP", appProtocol: undefined, name });
+      return {
+        number,
+        protocol: declared?.protocol ?? own,
+        services: [...new Set(behind.map((each) => each.service))],
+      };
+    });
+}
+
+/** The cluster of an application port: the application's own address. */
+export function inboundCluster(port: InboundPort, node: ProxyNode): Cluster {
+  const name = inboundClusterName(port.number);
+  const address = node.applicationAddress ?? LOOPBACK;
+  return {
+    name,
+    type: 0,
+    connect_timeout: { seconds: 10 },
+    circuit_breakers: {
+      thresholds: [
+        {
+          max_connections: { value: 0xff_ff_ff_ff },
+          max_pending_requests: { value: 0xff_ff_ff_ff },
+          max_requests: { value: 0xff_ff_ff_ff },
+          max_retries: { value: 0xff_ff_ff_ff },
+          track_remaining: true,
+        },
+      ],
+    },
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [
+        {
+          lb_endpoints: [
+            { endpoint: { address: { socket_address: { address, port_value: port.number } } } },
+          ],
+        },
+      ],
+    },
+    ...(port.protocol === "http2" ? HTTP2_UPSTREAM : {}),
+    metadata: {
+      filter_metadata: {
+        istio: structFromJson({
+          services: port.services.map(({ host, name: service, namespace }) => ({
+            host,
+            name: service,
+            namespace,
+          })),
+        }),
+      },
+    },
+  };
+}
+
+const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+const HTTP2_UPSTREAM: Cluster = {
+  typed_extension_protocol_options: {
+    [HTTP_OPTIONS]: packAny(HTTP_OPTIONS, {
+      explicit_http_config: { http2_protocol_options: {} },
+    }),
+  },
+};
+
+/** The listener of an application port, `<pod IP>_<port>`: what it takes is up to PeerAuthentication. */
+export function inboundListener(
+  port: InboundPort,
+  node: ProxyNode,
+  model: MeshModel,
+  options: { readonly accessLog: boolean },
+): Listener {
+  const pod = model.workloads.get(`${node.namespace}/${node.name}`);
+  const labels = pod?.labels ?? node.labels;
+  const mode = mutualTlsModeOf(
+    model.peerAuthentications,
+    { namespace: node.namespace, labels },
+    port.number,
+    model.rootNamespace,
+  );
+  const chains = filterChains(port, mode, options.accessLog);
+  const inspectors: ListenerFilter[] = [
+    ...(mode === "DISABLE" ? [] : [TLS_INSPECTOR]),
+    ...(port.protocol === "auto" && mode !== "STRICT" ? [HTTP_INSPECTOR] : []),
+  ];
+  return {
+    name: `${node.ipAddress}_${port.number}`,
+    address: { socket_address: { address: node.ipAddress, port_value: port.number } },
+    traffic_direction: INBOUND,
+    ...(inspectors.length > 0 ? { listener_filters: inspectors } : {}),
+    // Istio: a client that says nothing may be waiting for a server that speaks first.
+    listener_filters_timeout: durationFromMs(0),
+    filter_chains: chains,
+  };
+}
+
+const TLS_INSPECTOR: ListenerFilter = {
+  name: "envoy.filters.listener.tls_inspector",
+  typed_config: packAny("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", {}),
+};
+const HTTP_INSPECTOR: ListenerFilter = {
+  name: "envoy.filters.listener.http_inspector",
+  typed_config: packAny("envoy.extensions.filters.listener.http_inspector.v3.HttpInspector", {}),
+};
+
+function filterChains(
+  port: InboundPort,
+  mode: EffectiveTlsMode,
+  accessLog: boolean,
+): FilterChain[] {
+  const http: Filter[] = [inboundHttp(port, accessLog)];
+  const tcp: Filter[] = [inboundTcp(port, accessLog)];
+  const isHttp = port.protocol === "http" || port.protocol === "http2";
+  const chains: FilterChain[] = [];
+  if (mode !== "DISABLE") chains.push(...tlsChains(port, mode, http, tcp));
+  if (mode === "STRICT") return chains;
+  if (isHttp) {
+    chains.push({ name: "http", filter_chain_match: plain, filters: http });
+  } else if (port.protocol === "auto") {
+    chains.push({
+      name: "http",
+      filter_chain_match: { ...plain, application_protocols: ["http/1.0", "http/1.1", "h2c"] },
+      filters: http,
+    });
+    chains.push({ name: "tcp", filter_chain_match: plain, filters: tcp });
+  } else {
+    chains.push({ name: "tcp", filter_chain_match: plain, filters: tcp });
+  }
+  // The application's own TLS passes through as it is.
+  if (mode === "PERMISSIVE" || mode === "DISABLE") {
+    chains.push({ name: "tls-passthrough", filter_chain_match: tls, filters: tcp });
+  }
+  return chains;
+}
+
+const plain = { transport_protocol: "raw_buffer" } as const;
+const tls = { transport_protocol: "tls" } as const;
+
+/** Mutual TLS, told from the application's own by Istio's ALPN where plain text is taken too. */
+function tlsChains(
+  port: InboundPort,
+  mode: EffectiveTlsMode,
+  http: Filter[],
+  tcp: Filter[],
+): FilterChain[] {
+  const isHttp = port.protocol === "http" || port.protocol === "http2";
+  const httpSocket = downstreamTls(["http/1.1", "istio-http/1.1", "istio"]);
+  const tcpSocket = downstreamTls(["istio-peer-exchange", "istio"]);
+  const chain = (name: string, alpn: string[], filters: Filter[], socket: TransportSocket) => ({
+    name,
+    filter_chain_match: {
+      ...tls,
+      ...(alpn.length > 0 ? { application_protocols: alpn } : {}),
+    },
+    transport_socket: socket,
+    filters,
+  });
+  if (isHttp) {
+    const alpn = mode === "STRICT" ? [] : [...HTTP_ALPN, ...TCP_ALPN];
+    return [chain("http-mtls", alpn, http, httpSocket)];
+  }
+  const tcpAlpn = mode === "STRICT" ? [] : TCP_ALPN;
+  return [
+    ...(port.protocol === "auto" ? [chain("http-mtls", HTTP_ALPN, http, httpSocket)] : []),
+    chain("tcp-mtls", tcpAlpn, tcp, tcpSocket),
+  ];
+}
+
+function downstreamTls(alpn: string[]): TransportSocket {
+  return {
+    name: "envoy.transport_sockets.tls",
+    typed_config: packAny("envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", {
+      require_client_certificate: { value: true },
+      common_tls_context: {
+        ...meshCertificates([]),
+        tls_params: { tls_minimum_protocol_version: TLS_V1_2 },
+        alpn_protocols: alpn,
+      },
+    }),
+  };
+}
+
+function inboundHttp(port: InboundPort, accessLog: boolean): Filter {
+  const name = inboundClusterName(port.number);
+  const host = port.services[0]?.host;
+  return connectionManager({
+    statPrefix: `inbound_0.0.0.0_${port.number}`,
+    direction: "inbound",
+    accessLog,
+    routes: {
+      name,
+      validate_clusters: { value: false },
+      virtual_hosts: [
+        {
+          name: `inbound|http|${port.number}`,
+          domains: ["*"],
+          routes: [
+            {
+              name: "default",
+              match: { prefix: "/" },
+              route: { cluster: name, timeout: durationFromMs(0) },
+              ...(host === undefined
+                ? {}
+                : { decorator: { operation: `${host}:${port.number}/*` } }),
+            },
+          ],
+        },
+      ],
+    },
+  });
+}
+
+function inboundTcp(port: InboundPort, accessLog: boolean): Filter {
+  const name = inboundClusterName(port.number);
+  return {
+    name: "envoy.filters.network.tcp_proxy",
+    typed_config: packAny("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
+      stat_prefix: name,
+      cluster: name,
+      ...(accessLog ? { access_log: [ACCESS_LOG] } : {}),
+    }),
+  };
+}

@@ -1,0 +1,32 @@
+/** `outbound|9080|v1|reviews.default.svc.cluster.local`; the subset is empty for the whole service. */
+export function outboundClusterName(host: string, port: number, subset = ""): string {
+  return `outbound|${port}|${subset}|${host}`;
+}
+
+/** `inbound|9080||`: the application of the proxy's own pod. */
+export function inboundClusterName(port: number): string {
+  return `inbound|${port}||`;
+}
+
+/** The server name of mesh mTLS: `outbound_.9080_.v1_.reviews.default.svc.cluster.local`. */
+export function meshServerName(host: string, port: number, subset = ""): string {
+  return `outbound_.${port}_.${subset}_.${host}`;
+}
+
+/** `spiffe://cluster.local/ns/default/sa/bookinfo-reviews`. */
+export function spiffeId(
+  trustDomain: string,
+  account: { readonly namespace: string; readonly name: string },
+): string {
+  return `spiffe://${trustDomain}/ns/${account.namespace}/sa/${account.name}`;
+}
+
+/** Where Istio's proxies note which resource a piece of configuration comes from. */
+export function configPath(kind: string, source: { namespace: string; name: string }): string {
+  return `/apis/networking.istio.io/v1/namespaces/${source.namespace}/${kind}/${source.name}`;
+}
+
+/** Cluster without endpoints: where traffic goes that has no place to go. */
+export const BLACK_HOLE_CLUSTER = "BlackHoleCluster";
+/** Name of the route configuration of the outbound HTTP proxy listener. */
+export const HTTP_PROXY_ROUTE = "http_proxy";

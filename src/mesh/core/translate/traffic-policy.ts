@@ -1,0 +1,150 @@
+import { tryParseDurationMs } from "../../../base/index.ts";
+import { durationFromMs, type MessageTypes, packAny } from "../../../xds/index.ts";
+import type { MeshDestinationRule } from "../model-destination-rules.ts";
+import type { OutlierDetection, PolicyBlocks, Subset, TrafficPolicy } from "../model-istio.ts";
+
+type Cluster = MessageTypes["envoy.config.cluster.v3.Cluster"];
+
+/** Cluster.LbPolicy by Istio's `simple` names; LEAST_CONN is the old name of LEAST_REQUEST. */
+const LB_POLICIES: Readonly<Record<string, 0 | 1 | 3>> = {
+  ROUND_ROBIN: 0,
+  LEAST_REQUEST: 1,
+  LEAST_CONN: 1,
+  RANDOM: 3,
+};
+const DEFAULT_LB_POLICY = 1;
+/** Istio's mesh-wide default. */
+const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
+/** Istio's "no limit". */
+const UNLIMITED = 0xff_ff_ff_ff;
+const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/**
+ * The blocks that count for one port of a service or subset. A subset's blocks replace the rule's
+ * one by one; a port's settings replace them all, and what they omit is the default.
+ */
+export function policyFor(
+  rule: MeshDestinationRule | undefined,
+  subset: Subset | undefined,
+  port: number,
+): PolicyBlocks {
+  return overlaid(overlaid({}, rule?.trafficPolicy, port), subset?.trafficPolicy, port);
+}
+
+function overlaid(
+  base: PolicyBlocks,
+  policy: TrafficPolicy | undefined,
+  port: number,
+): PolicyBlocks {
+  if (policy === undefined) return base;
+  const ofPort = policy.portLevelSettings?.find((settings) => settings.port?.number === port);
+  if (ofPort !== undefined) return ofPort;
+  return {
+    loadBalancer: policy.loadBalancer ?? base.loadBalancer,
+    connectionPool: policy.connectionPool ?? base.connectionPool,
+    outlierDetection: policy.outlierDetection ?? base.outlierDetection,
+    tls: policy.tls ?? base.tls,
+  };
+}
+
+/** The fields of an outbound cluster that a traffic policy decides, TLS apart. */
+export function policyFields(policy: PolicyBlocks, isHttp2: boolean): Partial<Cluster> {
+  const { connectionPool: pool, outlierDetection: outlier } = policy;
+  return {
+    connect_timeout: durationFromMs(
+      durationMs(pool?.tcp?.connectTimeout) ?? DEFAULT_CONNECT_TIMEOUT_MS,
+    ),
+    lb_policy: LB_POLICIES[policy.loadBalancer?.simple ?? ""] ?? DEFAULT_LB_POLICY,
+    circuit_breakers: {
+      thresholds: [
+        {
+          max_connections: { value: positive(pool?.tcp?.maxConnections) },
+          max_pending_requests: { value: positive(pool?.http?.http1MaxPendingRequests) },
+          max_requests: { value: positive(pool?.http?.http2MaxRequests) },
+          max_retries: { value: positive(pool?.http?.maxRetries) },
+          track_remaining: true,
+        },
+      ],
+    },
+    ...httpOptions(policy, isHttp2),
+    ...(outlier === undefined ? {} : outlierFields(outlier)),
+  };
+}
+
+/** Istio reads 0 as "not set". */
+function positive(limit: number | undefined): number {
+  return limit !== undefined && limit > 0 ? limit : UNLIMITED;
+}
+
+function httpOptions(policy: PolicyBlocks, isHttp2: boolean): Partial<Cluster> {
+  const http = policy.connectionPool?.http ?? {};
+  const useHttp2 = isHttp2 || http.h2UpgradePolicy === "UPGRADE";
+  const idleTimeoutMs = durationMs(http.idleTimeout);
+  const maxRequests = http.maxRequestsPerConnection ?? 0;
+  if (!useHttp2 && idleTimeoutMs === undefined && maxRequests === 0) return {};
+  const maxStreams = http.maxConcurrentStreams ?? 0;
+  return {
+    typed_extension_protocol_options: {
+      [HTTP_OPTIONS]: packAny(HTTP_OPTIONS, {
+        common_http_protocol_options: {
+          ...(idleTimeoutMs === undefined ? {} : { idle_timeout: durationFromMs(idleTimeoutMs) }),
+          ...(maxRequests > 0 ? { max_requests_per_connection: { value: maxRequests } } : {}),
+        },
+        explicit_http_config: useHttp2
+          ? {
+              http2_protocol_options:
+                maxStreams > 0 ? { max_concurrent_streams: { value: maxStreams } } : {},
+            }
+          : { http_protocol_options: {} },
+      }),
+    },
+  };
+}
+
+function outlierFields(outlier: OutlierDetection): Partial<Cluster> {
+  const interval = durationMs(outlier.interval);
+  const ejection = durationMs(outlier.baseEjectionTime);
+  // Today's Istio ignores `consecutiveErrors`; who still writes it means "so many failures in a row".
+  // Envoy counts gateway errors among the 5xx, so this covers the field's old meaning too.
+  const consecutive5xx = outlier.consecutive5xxErrors ?? outlier.consecutiveErrors;
+  const gateway = outlier.consecutiveGatewayErrors;
+  const localOrigin = outlier.consecutiveLocalOriginFailures;
+  const maxPercent = outlier.maxEjectionPercent ?? 0;
+  return {
+    outlier_detection: {
+      ...(interval === undefined ? {} : { interval: durationFromMs(interval) }),
+      ...(ejection === undefined ? {} : { base_ejection_time: durationFromMs(ejection) }),
+      ...(maxPercent > 0 ? { max_ejection_percent: { value: maxPercent } } : {}),
+      ...(consecutive5xx === undefined
+        ? {}
+        : {
+            ...(consecutive5xx > 0 ? { consecutive_5xx: { value: consecutive5xx } } : {}),
+            enforcing_consecutive_5xx: { value: consecutive5xx > 0 ? 100 : 0 },
+          }),
+      ...(gateway === undefined
+        ? {}
+        : {
+            ...(gateway > 0 ? { consecutive_gateway_failure: { value: gateway } } : {}),
+            enforcing_consecutive_gateway_failure: { value: gateway > 0 ? 100 : 0 },
+          }),
+      ...(outlier.splitExternalLocalOriginErrors === true
+        ? {
+            split_external_local_origin_errors: true,
+            ...(localOrigin !== undefined && localOrigin > 0
+              ? {
+                  consecutive_local_origin_failure: { value: localOrigin },
+                  enforcing_consecutive_local_origin_failure: { value: 100 },
+                }
+              : {}),
+          }
+        : {}),
+      // Istio never ejects by success rate.
+      enforcing_success_rate: { value: 0 },
+    },
+    common_lb_config: { healthy_panic_threshold: { value: outlier.minHealthPercent ?? 0 } },
+  };
+}
+
+function durationMs(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : tryParseDurationMs(text);
+}

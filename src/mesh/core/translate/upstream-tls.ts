@@ -1,0 +1,136 @@
+import { type MessageTypes, packAny, structFromJson } from "../../../xds/index.ts";
+import type { ClientTlsSettings } from "../model-istio.ts";
+import type { PortProtocol } from "../model-protocol.ts";
+import { ADS } from "./config-source.ts";
+
+type Cluster = MessageTypes["envoy.config.cluster.v3.Cluster"];
+type TransportSocket = MessageTypes["envoy.config.core.v3.TransportSocket"];
+type CommonTlsContext = MessageTypes["envoy.extensions.transport_sockets.tls.v3.CommonTlsContext"];
+type SanMatcher = MessageTypes["envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher"];
+
+/** Names of the secrets that every workload gets by SDS. */
+export const WORKLOAD_CERTIFICATE = "default";
+export const TRUST_BUNDLE = "ROOTCA";
+
+const UPSTREAM_TLS = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
+/** SubjectAltNameMatcher.SanType */
+const SAN_TYPE = { DNS: 2, URI: 3 } as const;
+/** TlsParameters.TlsProtocol.TLSv1_2, Istio's floor inside the mesh. */
+const TLS_V1_2 = 3;
+
+/** Who is on the other side of a cluster. */
+export interface MeshPeer {
+  readonly sni: string;
+  /** SPIFFE ids that may answer; empty = any of the mesh. */
+  readonly identities: readonly string[];
+  readonly protocol: PortProtocol;
+}
+
+/**
+ * The transport of an outbound cluster. Without TLS settings, mutual TLS to the endpoints that have
+ * a sidecar and plain text to the others (auto mTLS); else what the DestinationRule says.
+ */
+export function upstreamTransport(
+  tls: ClientTlsSettings | undefined,
+  peer: MeshPeer,
+): Partial<Cluster> {
+  switch (tls?.mode) {
+    case undefined:
+      return {
+        transport_socket_matches: [
+          {
+            name: "tlsMode-istio",
+            match: structFromJson({ tlsMode: "istio" }),
+            transport_socket: meshTls({}, peer),
+          },
+          { name: "tlsMode-disabled", match: {}, transport_socket: RAW_BUFFER },
+        ],
+      };
+    case "ISTIO_MUTUAL":
+      return { transport_socket: meshTls(tls, peer) };
+    case "SIMPLE":
+    case "MUTUAL":
+      return { transport_socket: ownTls(tls) };
+    default:
+      return {};
+  }
+}
+
+const RAW_BUFFER: TransportSocket = {
+  name: "envoy.transport_sockets.raw_buffer",
+  typed_config: packAny("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", {}),
+};
+
+function meshTls(tls: ClientTlsSettings, peer: MeshPeer): TransportSocket {
+  const names = tls.subjectAltNames ?? [];
+  return socket(tls.sni || peer.sni, {
+    ...meshCertificates(names.length > 0 ? names : peer.identities),
+    tls_params: { tls_minimum_protocol_version: TLS_V1_2 },
+    alpn_protocols: meshAlpn(peer.protocol),
+  });
+}
+
+/** Istio's ALPN inside the mesh: the receiving proxy tells it from the application's own TLS. */
+function meshAlpn(protocol: PortProtocol): string[] {
+  if (protocol === "http2") return ["istio-h2", "istio", "h2"];
+  if (protocol === "http" || protocol === "auto") return ["istio-http/1.1", "istio", "http/1.1"];
+  return ["istio-peer-exchange", "istio"];
+}
+
+/** The workload's certificate and the mesh's trust bundle, both by SDS. */
+export function meshCertificates(
+  identities: readonly string[],
+): Pick<CommonTlsContext, "tls_certificate_sds_secret_configs" | "combined_validation_context"> {
+  return {
+    tls_certificate_sds_secret_configs: [{ name: WORKLOAD_CERTIFICATE, sds_config: ADS }],
+    combined_validation_context: {
+      default_validation_context: {
+        match_typed_subject_alt_names: identities.map(
+          (exact): SanMatcher => ({ san_type: SAN_TYPE.URI, matcher: { exact } }),
+        ),
+      },
+      validation_context_sds_secret_config: { name: TRUST_BUNDLE, sds_config: ADS },
+    },
+  };
+}
+
+/** TLS with the DestinationRule's own files; without a CA the server is not verified, as in Istio. */
+function ownTls(tls: ClientTlsSettings): TransportSocket {
+  const isMutual = tls.mode === "MUTUAL";
+  const names = tls.subjectAltNames ?? [];
+  return socket(tls.sni ?? "", {
+    ...(isMutual
+      ? {
+          tls_certificates: [
+            {
+              certificate_chain: { filename: tls.clientCertificate ?? "" },
+              private_key: { filename: tls.privateKey ?? "" },
+            },
+          ],
+        }
+      : {}),
+    ...(tls.caCertificates
+      ? {
+          validation_context: {
+            trusted_ca: { filename: tls.caCertificates },
+            match_typed_subject_alt_names: names.flatMap(anySan),
+          },
+        }
+      : {}),
+  });
+}
+
+/** Istio's subjectAltNames do not say their kind. */
+function anySan(exact: string): SanMatcher[] {
+  return [SAN_TYPE.URI, SAN_TYPE.DNS].map((san_type) => ({ san_type, matcher: { exact } }));
+}
+
+function socket(sni: string, common: CommonTlsContext): TransportSocket {
+  return {
+    name: "envoy.transport_sockets.tls",
+    typed_config: packAny(UPSTREAM_TLS, {
+      ...(sni === "" ? {} : { sni }),
+      common_tls_context: common,
+    }),
+  };
+}

@@ -1,0 +1,228 @@
+import { durationFromMs, type MessageTypes, structFromJson } from "../../../xds/index.ts";
+import type { MeshModel } from "../model.ts";
+import { coversHost, specificity } from "../model-hosts.ts";
+import type { Destination, HttpMatchRequest, HttpRoute } from "../model-istio.ts";
+import { isHttpProtocol } from "../model-protocol.ts";
+import { type MeshService, SERVICE_DOMAIN, type ServicePort } from "../model-services.ts";
+import {
+  MESH_GATEWAY,
+  type MeshVirtualService,
+  visibleVirtualServices,
+} from "../model-virtual-services.ts";
+import type { ProxyNode } from "../proxy-node.ts";
+import { configPath, HTTP_PROXY_ROUTE, outboundClusterName } from "./names.ts";
+import { type ClusterNamer, defaultRetryPolicy, routeAction } from "./route-action.ts";
+import { isCatchAll, routeMatch } from "./route-match.ts";
+
+type Route = MessageTypes["envoy.config.route.v3.Route"];
+type VirtualHost = MessageTypes["envoy.config.route.v3.VirtualHost"];
+type RouteConfiguration = MessageTypes["envoy.config.route.v3.RouteConfiguration"];
+
+/** The client a route table is made for. */
+export type RouteClient = Pick<ProxyNode, "namespace" | "labels">;
+
+const HTTP_PORT = 80;
+const HTTPS_PORT = 443;
+
+/**
+ * The routes of the outbound HTTP proxy listener: a virtual host per service and HTTP port, then the
+ * hosts that only VirtualServices know. A host nobody knows gets 502 (Istio's REGISTRY_ONLY: with
+ * the loopback network there is no original destination to pass the request on to).
+ */
+export function httpProxyRoutes(model: MeshModel, client: RouteClient): RouteConfiguration {
+  const virtualServices = visibleVirtualServices(model.virtualServices, client.namespace).filter(
+    (virtualService) => virtualService.gateways.includes(MESH_GATEWAY),
+  );
+  const domains = createDomainRegister();
+  const hosts: VirtualHost[] = [];
+  // A service of the client's own namespace has the first claim on a name.
+  const services = model.services.toSorted(
+    (a, b) => Number(b.namespace === client.namespace) - Number(a.namespace === client.namespace),
+  );
+  for (const service of services) {
+    const ports = service.ports.filter((port) => isHttpProtocol(port.protocol));
+    const virtualService = virtualServiceOf(virtualServices, service.host);
+    for (const port of ports) {
+      const claimed = domains.claim(serviceDomains(service, port, ports, client.namespace));
+      if (claimed.length === 0) continue;
+      hosts.push({
+        name: `${service.host}:${port.number}`,
+        domains: claimed,
+        include_request_attempt_count: true,
+        routes:
+          virtualService === undefined
+            ? [defaultRoute(service, port)]
+            : virtualServiceRoutes(virtualService, port.number, model, client),
+      });
+    }
+  }
+  hosts.push(...otherHosts(virtualServices, model, client, domains), blockAll());
+  return { name: HTTP_PROXY_ROUTE, virtual_hosts: hosts };
+}
+
+/** Envoy refuses a table with one domain twice: the first virtual host keeps it. */
+function createDomainRegister() {
+  const seen = new Set<string>();
+  return {
+    claim(domains: readonly string[]): string[] {
+      const free = [...new Set(domains)].filter((domain) => !seen.has(domain));
+      for (const domain of free) seen.add(domain);
+      return free;
+    },
+  };
+}
+
+/** The most exact host wins, the first of the list among equals. */
+function virtualServiceOf(
+  virtualServices: readonly MeshVirtualService[],
+  host: string,
+): MeshVirtualService | undefined {
+  let best: MeshVirtualService | undefined;
+  let bestSpecificity = -1;
+  for (const virtualService of virtualServices) {
+    for (const pattern of virtualService.hosts) {
+      if (!coversHost(pattern, host) || specificity(pattern) <= bestSpecificity) continue;
+      best = virtualService;
+      bestSpecificity = specificity(pattern);
+    }
+  }
+  return best;
+}
+
+/** The names a client may use; without a port they mean port 80, or the first HTTP port. */
+function serviceDomains(
+  service: MeshService,
+  port: ServicePort,
+  httpPorts: readonly ServicePort[],
+  clientNamespace: string,
+): readonly string[] {
+  const { host, name, namespace } = service;
+  const names = [
+    host,
+    ...(namespace === clientNamespace ? [name] : []),
+    `${name}.${namespace}`,
+    host.slice(0, -SERVICE_DOMAIN.length + "svc".length),
+    ...service.clusterIps.map((ip) => (ip.includes(":") ? `[${ip}]` : ip)),
+  ];
+  const portless = httpPorts.find((each) => each.number === HTTP_PORT) ?? httpPorts[0];
+  return names.flatMap((each) =>
+    port === portless ? [each, `${each}:${port.number}`] : [`${each}:${port.number}`],
+  );
+}
+
+function defaultRoute(service: MeshService, port: ServicePort): Route {
+  return {
+    name: "default",
+    match: { prefix: "/" },
+    route: {
+      cluster: outboundClusterName(service.host, port.number),
+      timeout: durationFromMs(0),
+      max_stream_duration: {
+        max_stream_duration: durationFromMs(0),
+        grpc_timeout_header_max: durationFromMs(0),
+      },
+      retry_policy: defaultRetryPolicy(),
+    },
+    decorator: { operation: `${service.host}:${port.number}/*` },
+  };
+}
+
+/** Hosts of VirtualServices that are no service: whatever the port, by Host alone. */
+function otherHosts(
+  virtualServices: readonly MeshVirtualService[],
+  model: MeshModel,
+  client: RouteClient,
+  domains: ReturnType<typeof createDomainRegister>,
+): VirtualHost[] {
+  const out: VirtualHost[] = [];
+  for (const virtualService of virtualServices) {
+    for (const host of virtualService.hosts) {
+      if (model.serviceByHost.has(host) || host === "*") continue;
+      // A wildcard at the end and one at the front do not go together in Envoy.
+      const withPorts = host.startsWith("*")
+        ? [`${host}:${HTTP_PORT}`, `${host}:${HTTPS_PORT}`]
+        : [`${host}:*`];
+      const claimed = domains.claim([host, ...withPorts]);
+      if (claimed.length === 0) continue;
+      const routes = virtualServiceRoutes(virtualService, HTTP_PORT, model, client);
+      out.push({
+        name: `${host}:${HTTP_PORT}`,
+        domains: claimed,
+        include_request_attempt_count: true,
+        routes,
+      });
+    }
+  }
+  return out;
+}
+
+function blockAll(): VirtualHost {
+  return {
+    name: "block_all",
+    domains: ["*"],
+    routes: [{ name: "block_all", match: { prefix: "/" }, direct_response: { status: 502 } }],
+  };
+}
+
+/** The routes of a VirtualService for one port, up to the first that catches everything. */
+function virtualServiceRoutes(
+  virtualService: MeshVirtualService,
+  port: number,
+  model: MeshModel,
+  client: RouteClient,
+): Route[] {
+  const clusterOf = clusterNamer(model, port);
+  const routes: Route[] = [];
+  for (const rule of virtualService.http) {
+    const matches: readonly (HttpMatchRequest | undefined)[] =
+      rule.match === undefined || rule.match.length === 0 ? [undefined] : rule.match;
+    for (const match of matches) {
+      if (match !== undefined && !appliesTo(match, port, client)) continue;
+      routes.push(routeOf(virtualService, rule, match, clusterOf));
+      if (isCatchAll(match)) return routes;
+    }
+  }
+  return routes;
+}
+
+/** The part of a match that is decided when the configuration is made. */
+function appliesTo(match: HttpMatchRequest, port: number, client: RouteClient): boolean {
+  const gateways = match.gateways ?? [];
+  if (gateways.length > 0 && !gateways.includes(MESH_GATEWAY)) return false;
+  if (match.port !== undefined && match.port !== 0 && match.port !== port) return false;
+  // Istio looks at the source only where the match does not name gateways.
+  if (gateways.length > 0) return true;
+  if (match.sourceNamespace && match.sourceNamespace !== client.namespace) return false;
+  return Object.entries(match.sourceLabels ?? {}).every(
+    ([key, value]) => client.labels[key] === value,
+  );
+}
+
+function routeOf(
+  virtualService: MeshVirtualService,
+  rule: HttpRoute,
+  match: HttpMatchRequest | undefined,
+  clusterOf: ClusterNamer,
+): Route {
+  const envoyMatch = routeMatch(match);
+  const name = [rule.name, match?.name].filter((part) => part !== undefined && part !== "");
+  return {
+    name: name.join("."),
+    match: envoyMatch,
+    ...routeAction(rule, envoyMatch, clusterOf),
+    metadata: {
+      filter_metadata: {
+        istio: structFromJson({ config: configPath("virtual-service", virtualService) }),
+      },
+    },
+  };
+}
+
+/** A destination without a port means the service's only port, else the port that was asked for. */
+function clusterNamer(model: MeshModel, listenerPort: number): ClusterNamer {
+  return ({ host, port, subset }: Destination) => {
+    const service = model.serviceByHost.get(host);
+    const only = service?.ports.length === 1 ? service.ports[0]?.number : undefined;
+    return outboundClusterName(host, port?.number ?? only ?? listenerPort, subset);
+  };
+}
