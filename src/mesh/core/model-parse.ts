@@ -1,5 +1,6 @@
 import type { KubeObject } from "../../api/index.ts";
 import { SerinError } from "../../base/index.ts";
+import { virtualServiceIssues } from "./model-check.ts";
 import type {
   DestinationRuleSpec,
   PeerAuthenticationSpec,
@@ -14,7 +15,10 @@ export function parseVirtualService(object: KubeObject): VirtualServiceSpec {
   if (hosts.length === 0 || hosts.some((host) => typeof host !== "string")) {
     throw invalid(object, "spec.hosts: must be a list of names");
   }
-  return spec as unknown as VirtualServiceSpec;
+  const parsed = spec as unknown as VirtualServiceSpec;
+  const issues = virtualServiceIssues(parsed);
+  if (issues.length > 0) throw invalid(object, issues.join("; "));
+  return parsed;
 }
 
 /** The spec of a DestinationRule. Throws SERIN_INVALID_RESOURCE naming the bad field. */

@@ -21,6 +21,8 @@ type RouteConfiguration = MessageTypes["envoy.config.route.v3.RouteConfiguration
 /** The client a route table is made for. */
 export type RouteClient = Pick<ProxyNode, "namespace" | "labels">;
 
+/** Istio's limit; Envoy's own is 4 KiB. */
+const MAX_DIRECT_BODY_BYTES = 1_048_576;
 const HTTP_PORT = 80;
 const HTTPS_PORT = 443;
 
@@ -31,7 +33,8 @@ const HTTPS_PORT = 443;
  */
 export function httpProxyRoutes(model: MeshModel, client: RouteClient): RouteConfiguration {
   const virtualServices = visibleVirtualServices(model.virtualServices, client.namespace).filter(
-    (virtualService) => virtualService.gateways.includes(MESH_GATEWAY),
+    // One without HTTP rules (only tcp, tls) leaves HTTP as it is.
+    ({ gateways, http }) => gateways.includes(MESH_GATEWAY) && http.length > 0,
   );
   const domains = createDomainRegister();
   const hosts: VirtualHost[] = [];
@@ -57,7 +60,13 @@ export function httpProxyRoutes(model: MeshModel, client: RouteClient): RouteCon
     }
   }
   hosts.push(...otherHosts(virtualServices, model, client, domains), blockAll());
-  return { name: HTTP_PROXY_ROUTE, virtual_hosts: hosts };
+  return {
+    name: HTTP_PROXY_ROUTE,
+    virtual_hosts: hosts,
+    // Clusters may come and go on their own; a route to one that is not there answers 503.
+    validate_clusters: { value: false },
+    max_direct_response_body_size_bytes: { value: MAX_DIRECT_BODY_BYTES },
+  };
 }
 
 /** Envoy refuses a table with one domain twice: the first virtual host keeps it. */

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import type { ResourceSet } from "../../../../src/mesh/core/xds-resource.ts";
 import { compileCluster } from "../../../../src/proxy/core/compile/cluster.ts";
 import type { CompileContext } from "../../../../src/proxy/core/compile/data-source.ts";
@@ -21,6 +21,7 @@ import {
   ROUTE_TYPE,
   toJson,
 } from "../../../../src/xds/index.ts";
+import { createAuthority } from "../../../support/certificates.ts";
 
 const MESSAGES = {
   [CLUSTER_TYPE]: "envoy.config.cluster.v3.Cluster",
@@ -83,19 +84,45 @@ export function acceptedByOurProxy(set: ResourceSet): void {
  */
 export async function acceptedByEnvoy(envoy: string, set: ResourceSet): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), "serin-validate-"));
+  const authority = await createAuthority();
+  const leaf = await authority.issue("spiffe://cluster.local/ns/default/sa/default");
+  const secrets = [
+    {
+      name: "default",
+      tls_certificate: {
+        certificate_chain: { inline_string: leaf.certificatePem },
+        private_key: { inline_string: leaf.keyPem },
+      },
+    },
+    {
+      name: "ROOTCA",
+      validation_context: { trusted_ca: { inline_string: authority.certificatePem } },
+    },
+  ];
   try {
     const file = join(dir, "envoy.json");
-    writeFileSync(file, JSON.stringify(staticBootstrap(set)));
-    await promisify(execFile)(envoy, ["--mode", "validate", "-c", file, "-l", "critical"]);
+    writeFileSync(file, JSON.stringify(staticBootstrap(set, secrets)));
+    await validated(envoy, file);
   } finally {
     rmSync(dir, { recursive: true });
   }
 }
 
+async function validated(envoy: string, file: string): Promise<void> {
+  // Not a pipe of Node's (a socket): Envoy opens /dev/stdout for the access log.
+  const child = spawn(envoy, ["--mode", "validate", "-c", file, "-l", "critical"], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const said: Buffer[] = [];
+  child.stderr.on("data", (chunk: Buffer) => said.push(chunk));
+  const [code] = await once(child, "close");
+  assert.equal(code, 0, Buffer.concat(said).toString());
+}
+
 type Json = { [key: string]: unknown };
 
-/** The bootstrap that holds the whole set, apart from secrets. */
-export function staticBootstrap(set: ResourceSet): Json {
+/** The bootstrap that holds the whole set: what comes by EDS, RDS and SDS is put in place. */
+export function staticBootstrap(set: ResourceSet, secrets: readonly Json[] = []): Json {
   const all = (type: keyof typeof MESSAGES): Json[] =>
     [...(set.get(type)?.values() ?? [])].map(
       ({ body }) => toJson(MESSAGES[type], decode(MESSAGES[type], body)) as Json,
@@ -111,45 +138,18 @@ export function staticBootstrap(set: ResourceSet): Json {
   const inPlace = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(inPlace);
     if (typeof value !== "object" || value === null) return value;
-    const { rds, ...rest } = value as Json;
+    // A secret without a source is one of the bootstrap's own.
+    const { rds, sds_config: _, ...rest } = value as Json;
     const mapped = Object.fromEntries(Object.entries(rest).map(([k, v]) => [k, inPlace(v)]));
     if (rds === undefined) return mapped;
     return { ...mapped, route_config: routes.get((rds as Json)["route_config_name"]) };
   };
   return {
     node: { id: "validate", cluster: "validate" },
-    // SDS over ADS needs an ads_config, though nothing is fetched in validate mode.
-    dynamic_resources: {
-      ads_config: {
-        api_type: "GRPC",
-        transport_api_version: "V3",
-        grpc_services: [{ envoy_grpc: { cluster_name: "xds" } }],
-      },
-    },
     static_resources: {
       listeners: inPlace(all(LISTENER_TYPE)),
-      clusters: [...clusters, XDS_CLUSTER],
+      clusters: inPlace(clusters),
+      secrets,
     },
   };
 }
-
-const XDS_CLUSTER = {
-  name: "xds",
-  type: "STATIC",
-  typed_extension_protocol_options: {
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-      "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-      explicit_http_config: { http2_protocol_options: {} },
-    },
-  },
-  load_assignment: {
-    cluster_name: "xds",
-    endpoints: [
-      {
-        lb_endpoints: [
-          { endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: 1 } } } },
-        ],
-      },
-    ],
-  },
-};
