@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { RouteActionConfig, RouteConfig } from "./config/runtime-config.ts";
-import { normalizeTarget, pathOf, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
+import { normalizeTarget, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
 import { mutateHeaders } from "./http1/header-mutation.ts";
 import type { Exchange } from "./upstream/exchange.ts";
@@ -122,7 +122,7 @@ function matchRoute(exchange: Exchange): RouteConfig | undefined {
   const host = table.virtualHost(exchange.head.authority.toLowerCase());
   if (host !== undefined) {
     exchange.virtualHost = host;
-    const route = selectRoute(host.routes, pathOf(exchange.target), exchange);
+    const route = selectRoute(host.routes, exchange.target, exchange);
     if (route !== undefined) return route;
   }
   exchange.fail({ kind: "routeNotFound" });

@@ -184,6 +184,7 @@ export function route(
     name: "",
     path: { kind: "prefix", prefix, ignoreCase: false },
     headers: [],
+    queryParameters: [],
     action,
     requestHeaders: undefined,
     responseHeaders: undefined,

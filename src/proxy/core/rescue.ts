@@ -23,6 +23,8 @@ export interface UpstreamReset {
     | "protocol error";
   /** What the transport said, e.g. `delayed connect error: Connection refused`; "" = nothing. */
   readonly transportFailure: string;
+  /** Whether this was a retry: the body says so. */
+  readonly isRetry?: boolean;
 }
 
 /** What the client gets and what the access log says about it. */
@@ -83,9 +85,10 @@ const RESET_FLAGS: Readonly<Record<UpstreamReset["reason"], string>> = {
 function rescueReset(failure: UpstreamReset): LocalReply {
   const { reason, transportFailure } = failure;
   const details = transportFailure === "" ? reason : `${reason}|${transportFailure}`;
+  const prefix = failure.isRetry === true ? "retried and the latest reset reason" : "reset reason";
   return {
     status: reason === "protocol error" ? 502 : 503,
-    body: `upstream connect error or disconnect/reset before headers. reset reason: ${reason}`,
+    body: `upstream connect error or disconnect/reset before headers. ${prefix}: ${reason}`,
     flag: RESET_FLAGS[reason],
     details:
       reason === "overflow"

@@ -13,12 +13,15 @@ type PathMatcherLike =
     }
   | { readonly kind: "regex"; readonly regex: { test(text: string): boolean } };
 
+interface NamedMatcher {
+  readonly name: string;
+  matches(value: string | undefined): boolean;
+}
+
 interface RouteLike {
   readonly path: PathMatcherLike;
-  readonly headers: readonly {
-    readonly name: string;
-    matches(value: string | undefined): boolean;
-  }[];
+  readonly headers: readonly NamedMatcher[];
+  readonly queryParameters: readonly NamedMatcher[];
 }
 
 /** The path of a request target: no query, no fragment. */
@@ -27,16 +30,41 @@ export function pathOf(target: string): string {
   return query < 0 ? target : target.slice(0, query);
 }
 
-/** The first route that matches, or undefined. `path` without query. */
+/** The first route that matches a request target (path and query), or undefined. */
 export function selectRoute<Route extends RouteLike>(
   routes: readonly Route[],
-  path: string,
+  target: string,
   headers: HeaderSource,
 ): Route | undefined {
+  const path = pathOf(target);
   for (const route of routes) {
-    if (matchesPath(route.path, path) && matchesHeaders(route, headers)) return route;
+    if (
+      matchesPath(route.path, path) &&
+      matchesHeaders(route, headers) &&
+      (route.queryParameters.length === 0 || matchesQuery(route, target.slice(path.length + 1)))
+    ) {
+      return route;
+    }
   }
   return undefined;
+}
+
+function matchesQuery(route: RouteLike, query: string): boolean {
+  const values = queryValues(query);
+  return route.queryParameters.every((matcher) => matcher.matches(values.get(matcher.name)));
+}
+
+/** The first value of each parameter, not decoded, as Envoy compares them; `?a` is `?a=`. */
+function queryValues(query: string): ReadonlyMap<string, string> {
+  const values = new Map<string, string>();
+  const end = query.indexOf("#");
+  for (const pair of (end < 0 ? query : query.slice(0, end)).split("&")) {
+    if (pair === "") continue;
+    const split = pair.indexOf("=");
+    const name = split < 0 ? pair : pair.slice(0, split);
+    if (!values.has(name)) values.set(name, split < 0 ? "" : pair.slice(split + 1));
+  }
+  return values;
 }
 
 function matchesPath(matcher: PathMatcherLike, path: string): boolean {

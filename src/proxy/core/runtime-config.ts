@@ -5,7 +5,7 @@
  * request keeps the values it started with.
  */
 
-/** One header matcher, compiled. The value is "" joined by "," when a header occurs several times. */
+/** One matcher of a header or query parameter, compiled. The value is "" joined by "," when a header occurs several times. */
 export interface HeaderMatcher {
   readonly name: string;
   matches(value: string | undefined): boolean;
@@ -78,6 +78,8 @@ export interface RouteConfig {
   readonly name: string;
   readonly path: PathMatcher;
   readonly headers: readonly HeaderMatcher[];
+  /** On the first value of each parameter, as sent (not decoded). */
+  readonly queryParameters: readonly HeaderMatcher[];
   readonly action: RouteActionConfig;
   readonly requestHeaders: HeaderMutation | undefined;
   readonly responseHeaders: HeaderMutation | undefined;

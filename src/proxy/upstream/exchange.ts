@@ -418,7 +418,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   /** Answers for a failure, and finishes. */
   fail(failure: Failure): void {
     if (this.#phase === "finished") return;
-    const answer = rescue(failure);
+    const answer = rescue(
+      failure.kind === "reset" ? { ...failure, isRetry: this.attemptCount > 1 } : failure,
+    );
     if (failure.kind === "reset" && failure.transportFailure !== "") {
       this.upstreamTransportFailureReason = failure.transportFailure;
     }

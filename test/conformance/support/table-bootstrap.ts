@@ -66,6 +66,8 @@ const to = (match: object, name: string, more: object = {}) => ({
 });
 const header = (prefix: string, name: string, matcher: object) =>
   to({ prefix, headers: [{ name, ...matcher }] }, "b");
+const query = (prefix: string, name: string, matcher: object) =>
+  to({ prefix, query_parameters: [{ name, ...matcher }] }, "b");
 const retries = (retryOn: string, more: object = {}) => ({
   retry_policy: {
     retry_on: retryOn,
@@ -103,6 +105,10 @@ const routeConfig = {
         header("/habsent", "x-any", { present_match: true, invert_match: true }),
         header("/hnot", "x-user", { string_match: { exact: "jason" }, invert_match: true }),
         header("/h", "x-user", { string_match: { exact: "jason" } }),
+        query("/q", "user", { string_match: { exact: "jason" } }),
+        query("/qp", "user", { present_match: true }),
+        query("/qr", "n", { string_match: { safe_regex: { regex: "\\d+" } } }),
+        query("/qany", "n", {}),
         header("/method", ":method", { string_match: { exact: "PUT" } }),
         {
           match: { path: "/direct" },

@@ -162,9 +162,9 @@ const refused: readonly [name: string, json: object, message: RegExp][] = [
     /direct_response\.status: must be 200\.\.599/,
   ],
   [
-    "query parameter matches",
-    one(to({ prefix: "/", query_parameters: [{ name: "a" }] })),
-    /query_parameters: is not supported/,
+    "a query parameter without a name",
+    one(to({ prefix: "/", query_parameters: [{ present_match: true }] })),
+    /query_parameters\[0\]\.name: must not be empty/,
   ],
   [
     "a regex rewrite",

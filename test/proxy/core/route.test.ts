@@ -36,7 +36,9 @@ const PATHS = [
 ] as const;
 for (const [path, target, isMatch] of PATHS) {
   test(`${JSON.stringify(path)} ${isMatch ? "matches" : "does not match"} ${target}`, () => {
-    const found = selectRoute([{ path, headers: [] }], target, { get: () => undefined });
+    const found = selectRoute([{ path, headers: [], queryParameters: [] }], target, {
+      get: () => undefined,
+    });
     assert.equal(found !== undefined, isMatch);
   });
 }
@@ -44,9 +46,9 @@ for (const [path, target, isMatch] of PATHS) {
 test("the first route whose path and all headers match wins", () => {
   const user = { name: "user", matches: (value: string | undefined) => value === "jason" };
   const routes = [
-    { name: "jason", path: prefix("/"), headers: [user] },
-    { name: "exact", path: exact("/x"), headers: [] },
-    { name: "rest", path: prefix("/"), headers: [] },
+    { name: "jason", path: prefix("/"), headers: [user], queryParameters: [] },
+    { name: "exact", path: exact("/x"), headers: [], queryParameters: [] },
+    { name: "rest", path: prefix("/"), headers: [], queryParameters: [] },
   ];
   const pick = (path: string, value?: string) =>
     selectRoute(routes, path, { get: () => value })?.name;
@@ -54,6 +56,25 @@ test("the first route whose path and all headers match wins", () => {
   assert.equal(pick("/x"), "exact");
   assert.equal(pick("/y"), "rest");
 });
+
+const QUERIES = [
+  ["/a?user=jason", "jason", true],
+  ["/a?x=1&user=jason#top", "jason", true],
+  ["/a?user=tom&user=jason", "jason", false],
+  ["/a?user=jas%6Fn", "jason", false],
+  ["/a?user", "", true],
+  ["/a?user=", "", true],
+  ["/a?user=a=b", "a=b", true],
+  ["/a?users=jason", "jason", false],
+  ["/a", "", false],
+] as const;
+for (const [target, value, isMatch] of QUERIES) {
+  test(`${target} ${isMatch ? "has" : "does not have"} the parameter user=${value}`, () => {
+    const user = { name: "user", matches: (found: string | undefined) => found === value };
+    const route = { path: prefix("/"), headers: [], queryParameters: [user] };
+    assert.equal(selectRoute([route], target, { get: () => undefined }) !== undefined, isMatch);
+  });
+}
 
 test("weights: every choice gets the part of [0, 1) that its weight says; zero gets none", () => {
   fc.assert(

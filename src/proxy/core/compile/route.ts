@@ -23,7 +23,7 @@ import { compileRedirect } from "./redirect.ts";
 import { compileRegex } from "./regex.ts";
 import { compileRetryPolicy } from "./retry-policy.ts";
 import type { Scope } from "./scope.ts";
-import { compileHeaderMatcher } from "./string-matcher.ts";
+import { compileHeaderMatcher, compileQueryMatcher } from "./string-matcher.ts";
 import { compileVirtualHosts, type DomainEntry } from "./virtual-hosts.ts";
 
 /** Envoy's default for a route without a timeout. */
@@ -106,6 +106,9 @@ function compileRoute(
     headers: (match.headers ?? []).map((header, i) =>
       compileHeaderMatcher(header, matchScope.at("headers", i)),
     ),
+    queryParameters: (match.query_parameters ?? []).map((parameter, i) =>
+      compileQueryMatcher(parameter, matchScope.at("query_parameters", i)),
+    ),
     action: compileAction(route, path, scope, around),
     requestHeaders: compileHeaderMutation(headerLevels("request", route, scope, around)),
     responseHeaders: compileHeaderMutation(headerLevels("response", route, scope, around)),
@@ -134,9 +137,6 @@ function headerLevels(
 }
 
 function checkMatch(match: envoy_config_route_v3_RouteMatch, scope: Scope): void {
-  if ((match.query_parameters ?? []).length > 0) {
-    scope.at("query_parameters").fail("is not supported");
-  }
   if (match.runtime_fraction && fractionOf(match.runtime_fraction) < 1) {
     scope.at("runtime_fraction").fail("below 100 % is not supported");
   }

@@ -1,5 +1,6 @@
 import type {
   envoy_config_route_v3_HeaderMatcher,
+  envoy_config_route_v3_QueryParameterMatcher,
   envoy_type_matcher_v3_StringMatcher,
 } from "../../../xds/index.ts";
 import type { HeaderMatcher } from "../runtime-config.ts";
@@ -62,4 +63,19 @@ export function compileHeaderMatcher(
   }
   // Envoy: an absent header has no value to compare, so it does not match even when inverted.
   return { name, matches: (value) => value !== undefined && test(value) !== isInverted };
+}
+
+/** Compiles a query parameter matcher: present, unless a `string_match` says what its value is. */
+export function compileQueryMatcher(
+  matcher: envoy_config_route_v3_QueryParameterMatcher,
+  scope: Scope,
+): HeaderMatcher {
+  const name = matcher.name ?? "";
+  if (name === "") scope.at("name").fail("must not be empty");
+  if (!matcher.string_match) {
+    const wantPresent = matcher.present_match ?? true;
+    return { name, matches: (value) => (value !== undefined) === wantPresent };
+  }
+  const test = compileStringMatcher(matcher.string_match, scope.at("string_match"));
+  return { name, matches: (value) => value !== undefined && test(value) };
 }
