@@ -78,12 +78,7 @@ export function routeAction(route: HttpRoute, match: RouteMatch, clusterOf: Clus
       ...(only === undefined
         ? { weighted_clusters: { clusters: targets.map((to) => weightedCluster(to, clusterOf)) } }
         : { cluster: clusterOf(only.destination) }),
-      timeout: durationFromMs(durationMs(route.timeout) ?? 0),
-      // Istio: without a timeout, gRPC's own deadline header does not set one either.
-      max_stream_duration: {
-        max_stream_duration: durationFromMs(durationMs(route.timeout) ?? 0),
-        grpc_timeout_header_max: durationFromMs(durationMs(route.timeout) ?? 0),
-      },
+      ...timeoutFields(durationMs(route.timeout) ?? 0),
       ...rewriteFields(route, match),
       ...(host === undefined || host === "" ? {} : { host_rewrite_literal: host }),
       ...retryFields(route.retries),
@@ -91,6 +86,17 @@ export function routeAction(route: HttpRoute, match: RouteMatch, clusterOf: Clus
     },
     ...mergedHeaders(route, only),
     ...faultFields(route.fault),
+  };
+}
+
+/** How long a request may take, retries included; 0 = as long as it likes (Istio's default). */
+export function timeoutFields(timeoutMs: number): RouteAction {
+  const timeout = durationFromMs(timeoutMs);
+  if (timeoutMs > 0) return { timeout };
+  // A stream's own deadline (grpc-timeout) is kept then.
+  return {
+    timeout,
+    max_stream_duration: { max_stream_duration: timeout, grpc_timeout_header_max: timeout },
   };
 }
 

@@ -1,4 +1,4 @@
-import { durationFromMs, type MessageTypes, structFromJson } from "../../../xds/index.ts";
+import { type MessageTypes, structFromJson } from "../../../xds/index.ts";
 import type { MeshModel } from "../model.ts";
 import { coversHost, specificity } from "../model-hosts.ts";
 import type { Destination, HttpMatchRequest, HttpRoute } from "../model-istio.ts";
@@ -11,7 +11,12 @@ import {
 } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
 import { configPath, HTTP_PROXY_ROUTE, outboundClusterName } from "./names.ts";
-import { type ClusterNamer, defaultRetryPolicy, routeAction } from "./route-action.ts";
+import {
+  type ClusterNamer,
+  defaultRetryPolicy,
+  routeAction,
+  timeoutFields,
+} from "./route-action.ts";
 import { isCatchAll, routeMatch } from "./route-match.ts";
 
 type Route = MessageTypes["envoy.config.route.v3.Route"];
@@ -125,11 +130,7 @@ function defaultRoute(service: MeshService, port: ServicePort): Route {
     match: { prefix: "/" },
     route: {
       cluster: outboundClusterName(service.host, port.number),
-      timeout: durationFromMs(0),
-      max_stream_duration: {
-        max_stream_duration: durationFromMs(0),
-        grpc_timeout_header_max: durationFromMs(0),
-      },
+      ...timeoutFields(0),
       retry_policy: defaultRetryPolicy(),
     },
     decorator: { operation: `${service.host}:${port.number}/*` },
