@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { KubeObject } from "../../../../src/api/index.ts";
+import type { MeshObjects } from "../../../../src/mesh/core/mesh-objects.ts";
+import { CLUSTER_TYPE, ENDPOINT_TYPE } from "../../../../src/xds/index.ts";
+import { acceptedByOurProxy, resource } from "../support/accept.ts";
+import { destinationRule, mesh, service, virtualService } from "../support/objects.ts";
+import { nodeOf, translated } from "../support/translated.ts";
+
+const SEED = 20261123;
+const CLIENT = nodeOf("s0-1-a", "10.0.0.1", { LABELS: { app: "s0" } });
+const SUBSETS = ["v1", "v2", "v3"];
+
+/** A mesh of a few services with subsets, and VirtualServices that name only what exists. */
+const consistentMesh: fc.Arbitrary<MeshObjects> = fc
+  .record({
+    services: fc.integer({ min: 1, max: 4 }),
+    pods: fc.array(
+      fc.record({
+        of: fc.nat(3),
+        version: fc.constantFrom(...SUBSETS),
+        isReady: fc.boolean(),
+        hasSidecar: fc.boolean(),
+      }),
+      { maxLength: 8 },
+    ),
+    rules: fc.array(
+      fc.record({
+        of: fc.nat(3),
+        to: fc.nat(3),
+        weights: fc.uniqueArray(fc.record({ subset: fc.nat(2), weight: fc.nat(100) }), {
+          selector: (each) => each.subset,
+          minLength: 1,
+        }),
+        header: fc.option(fc.constantFrom("a", "b"), { nil: undefined }),
+        year: fc.integer({ min: 2020, max: 2026 }),
+      }),
+      { maxLength: 5 },
+    ),
+  })
+  .map(({ services, pods, rules }) => {
+    const name = (i: number) => `s${i % services}`;
+    return mesh(
+      ...Array.from({ length: services }, (_, i) =>
+        service({
+          name: name(i),
+          clusterIp: `10.96.0.${i}`,
+          ports: [{ port: 80, targetPort: 8080, name: "http" }],
+          pods: pods.flatMap((pod, j) =>
+            pod.of % services === i
+              ? [
+                  {
+                    name: `${name(i)}-${j}-a`,
+                    ip: `10.0.1.${j}`,
+                    labels: { version: pod.version },
+                    isReady: pod.isReady,
+                    hasSidecar: pod.hasSidecar,
+                  },
+                ]
+              : [],
+          ),
+        }),
+      ),
+      {
+        destinationRules: Array.from({ length: services }, (_, i) =>
+          destinationRule(
+            { name: name(i) },
+            {
+              host: name(i),
+              subsets: SUBSETS.map((version) => ({ name: version, labels: { version } })),
+            },
+          ),
+        ),
+        virtualServices: rules.map((rule, i) =>
+          virtualService(
+            { name: `vs${i}`, createdAt: `${rule.year}-01-01T00:00:00Z` },
+            {
+              hosts: [name(rule.of)],
+              http: [
+                {
+                  ...(rule.header === undefined
+                    ? {}
+                    : { match: [{ headers: { [rule.header]: { exact: "1" } } }] }),
+                  route: rule.weights.map(({ subset, weight }) => ({
+                    destination: { host: name(rule.to), subset: SUBSETS[subset] },
+                    weight,
+                  })),
+                },
+              ],
+            },
+          ),
+        ),
+      },
+    );
+  });
+
+/** Every cluster that routes of a set name, mirrors included. */
+function namedClusters(set: ReturnType<typeof translated>): readonly string[] {
+  const table = resource(set, "envoy.config.route.v3.RouteConfiguration", "http_proxy");
+  return (table.virtual_hosts ?? [])
+    .flatMap((host) => host.routes ?? [])
+    .flatMap(({ route }) => [
+      ...(route?.cluster ? [route.cluster] : []),
+      ...(route?.weighted_clusters?.clusters ?? []).map((each) => each.name ?? ""),
+      ...(route?.request_mirror_policies ?? []).map((each) => each.cluster ?? ""),
+    ]);
+}
+
+test("every cluster that a route names exists, and so do its endpoints", () => {
+  fc.assert(
+    fc.property(consistentMesh, (objects) => {
+      const set = translated(objects, CLIENT);
+      for (const name of namedClusters(set)) {
+        assert.ok(set.get(CLUSTER_TYPE)?.has(name), name);
+        assert.ok(set.get(ENDPOINT_TYPE)?.has(name), name);
+      }
+    }),
+    { seed: SEED, numRuns: 100 },
+  );
+});
+
+test("our proxy accepts every translation", () => {
+  fc.assert(
+    fc.property(consistentMesh, (objects) => acceptedByOurProxy(translated(objects, CLIENT))),
+    { seed: SEED, numRuns: 50 },
+  );
+});
+
+test("the order of the objects does not matter: the same bytes", () => {
+  const shuffled = consistentMesh.chain((objects) =>
+    fc
+      .record(
+        Object.fromEntries(
+          Object.entries(objects).map(([kind, list]: [string, readonly KubeObject[]]) => [
+            kind,
+            fc.shuffledSubarray([...list], { minLength: list.length }),
+          ]),
+        ),
+      )
+      .map((other) => [objects, other as unknown as MeshObjects] as const),
+  );
+  fc.assert(
+    fc.property(shuffled, ([objects, other]) => {
+      assert.deepEqual(versions(objects), versions(other));
+    }),
+    { seed: SEED, numRuns: 100 },
+  );
+});
+
+function versions(objects: MeshObjects): readonly string[] {
+  return [...translated(objects, CLIENT).values()].flatMap((resources) =>
+    [...resources.values()].map((each) => `${each.name} ${each.version}`),
+  );
+}
+
+test("weights go through as they are written; nothing but zeros is dropped", () => {
+  const weights = fc
+    .array(fc.nat(1000), { minLength: 2, maxLength: 3 })
+    .filter((list) => list.some((weight) => weight > 0));
+  fc.assert(
+    fc.property(weights, (list) => {
+      const objects = mesh(service({ name: "a", ports: [{ port: 80 }], pods: [] }), {
+        destinationRules: [
+          destinationRule(
+            { name: "a" },
+            { host: "a", subsets: SUBSETS.map((name) => ({ name, labels: { version: name } })) },
+          ),
+        ],
+        virtualServices: [
+          virtualService(
+            { name: "a" },
+            {
+              hosts: ["a"],
+              http: [
+                {
+                  route: list.map((weight, i) => ({
+                    destination: { host: "a", subset: SUBSETS[i] },
+                    weight,
+                  })),
+                },
+              ],
+            },
+          ),
+        ],
+      });
+      const set = translated(objects, CLIENT);
+      const table = resource(set, "envoy.config.route.v3.RouteConfiguration", "http_proxy");
+      const action = table.virtual_hosts?.[0]?.routes?.[0]?.route;
+      const cluster = (i: number) => `outbound|80|${SUBSETS[i]}|a.default.svc.cluster.local`;
+      const expected = list.flatMap((weight, i) => (weight > 0 ? [[cluster(i), weight]] : []));
+      const actual = action?.cluster
+        ? [[action.cluster, expected[0]?.[1]]]
+        : (action?.weighted_clusters?.clusters ?? []).map((c) => [c.name, c.weight?.value]);
+      assert.deepEqual(actual, expected);
+    }),
+    { seed: SEED, numRuns: 200 },
+  );
+});
