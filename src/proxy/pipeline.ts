@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { RouteActionConfig, RouteConfig } from "./config/runtime-config.ts";
 import { normalizeTarget, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
+import { injectFault } from "./fault.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
 import { mutateHeaders } from "./http1/header-mutation.ts";
 import type { Exchange } from "./upstream/exchange.ts";
@@ -15,6 +16,10 @@ export function handleRequest(exchange: Exchange): void {
   const route = matchRoute(exchange);
   if (route === undefined) return;
   exchange.route = route;
+  injectFault(exchange, route, () => act(exchange, route));
+}
+
+function act(exchange: Exchange, route: RouteConfig): void {
   switch (route.action.kind) {
     case "direct":
       answerDirectly(exchange, route.action);

@@ -186,6 +186,7 @@ export function route(
     headers: [],
     queryParameters: [],
     action,
+    fault: undefined,
     requestHeaders: undefined,
     responseHeaders: undefined,
     ...options,
@@ -218,6 +219,7 @@ export function manager(
     normalizePath: true,
     mergeSlashes: false,
     accessLogs: [],
+    faultFilter: undefined,
     direction: "outbound",
     ...options,
   };

@@ -10,6 +10,7 @@ export type Failure =
   | { readonly kind: "idleTimeout" }
   | { readonly kind: "responseTimeout" }
   | { readonly kind: "perTryTimeout" }
+  | { readonly kind: "faultAbort"; readonly status: number }
   | UpstreamReset;
 
 /** An attempt that ended before its response began, in Envoy's words. */
@@ -64,6 +65,8 @@ export function rescue(failure: Failure): LocalReply {
       return reply(504, "upstream request timeout", "UT", "response_timeout");
     case "perTryTimeout":
       return reply(504, "upstream request timeout", "UT", "upstream_per_try_timeout");
+    case "faultAbort":
+      return reply(failure.status, "fault filter abort", "FI", "fault_filter_abort");
     case "reset":
       return rescueReset(failure);
   }

@@ -74,6 +74,18 @@ export type RouteActionConfig =
       location(path: string, host: string): string;
     };
 
+/** Faults to inject on purpose: first the delay, then the abort. */
+export interface FaultConfig {
+  /** `fraction` 0..1 of the requests wait. */
+  readonly delay: { readonly durationMs: number; readonly fraction: number } | undefined;
+  /** `fraction` 0..1 of the requests are answered with `status`. */
+  readonly abort: { readonly status: number; readonly fraction: number } | undefined;
+  /** Only requests that all of these match. */
+  readonly headers: readonly HeaderMatcher[];
+  /** Only requests for this cluster. */
+  readonly upstreamCluster: string | undefined;
+}
+
 export interface RouteConfig {
   readonly name: string;
   readonly path: PathMatcher;
@@ -81,6 +93,8 @@ export interface RouteConfig {
   /** On the first value of each parameter, as sent (not decoded). */
   readonly queryParameters: readonly HeaderMatcher[];
   readonly action: RouteActionConfig;
+  /** This route's configuration of the fault filter, in place of the filter's own. */
+  readonly fault: FaultConfig | undefined;
   readonly requestHeaders: HeaderMutation | undefined;
   readonly responseHeaders: HeaderMutation | undefined;
 }
@@ -189,6 +203,8 @@ export interface HttpConnectionManagerConfig {
   readonly normalizePath: boolean;
   readonly mergeSlashes: boolean;
   readonly accessLogs: readonly AccessLogConfig[];
+  /** The fault filter, where the filter chain has one; it counts for routes without their own. */
+  readonly faultFilter: FaultConfig | undefined;
   readonly direction: "inbound" | "outbound" | "unspecified";
 }
 

@@ -43,12 +43,13 @@ export interface ForwardPlan {
 }
 
 /**
+ *   start ──(fault)──► delayed ──► trying, replied
  *   start ──► trying ──(response head)──► responding ──► finished
  *     │         │ ▲                          │
  *     │         ▼ │ back-off                 └─(upstream dies)─► finished, broken
  *     └────► replied locally ──► finished
  */
-type Phase = "start" | "trying" | "backingOff" | "responding" | "finished";
+type Phase = "start" | "delayed" | "trying" | "backingOff" | "responding" | "finished";
 
 /**
  * One request from its head to its last byte: the tries, the response, and the record of it all for
@@ -194,7 +195,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       this.#upstream.writeData(bytes, start, end);
       if (this.#upstream.isBlocked) this.connection.pauseReading();
     }
-    if (this.#plan === undefined) return;
+    if (this.#plan === undefined && this.#phase !== "delayed") return;
     if (isSent && !this.#canReplay) return;
     this.#body ??= [];
     this.#body.push(bytes.subarray(start, end));
@@ -208,9 +209,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#isRequestComplete = true;
     this.#trailers = trailers;
     this.#upstream?.writeEnd(trailers);
-    if (this.#plan === undefined || this.#phase === "finished") return;
-    if (this.#plan.mirrors.length > 0) this.#mirror(this.#plan);
-    this.#armTimeouts();
+    if (this.#plan !== undefined) this.#requestIsWhole(this.#plan);
   }
 
   /** One read of the client has been handed over. */
@@ -237,6 +236,17 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
 
   // ── forwarding ───────────────────────────────────────────────────────────
 
+  /** Holds the request, its body up to a limit included, and then calls `goOn`. */
+  delay(durationMs: number, goOn: () => void): void {
+    this.#phase = "delayed";
+    this.#addFlag("DI");
+    this.#cancelBackoff = this.context.clock.schedule(durationMs, () => {
+      this.#cancelBackoff = undefined;
+      this.#phase = "start";
+      goOn();
+    });
+  }
+
   /** Starts the first try. Every header edit that all tries share has been made. */
   forward(plan: ForwardPlan): void {
     this.#plan = plan;
@@ -244,6 +254,14 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const mayRetry = plan.retry !== undefined && plan.retry.numRetries > 0;
     this.#canReplay = mayRetry || plan.mirrors.length > 0;
     this.#try();
+    // A delayed request may have ended before it is sent; the deadlines run from now.
+    if (this.#isRequestComplete) this.#requestIsWhole(plan);
+  }
+
+  #requestIsWhole(plan: ForwardPlan): void {
+    if (this.isFinished) return;
+    if (plan.mirrors.length > 0) this.#mirror(plan);
+    this.#armTimeouts();
   }
 
   #try(): void {

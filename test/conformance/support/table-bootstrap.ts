@@ -48,6 +48,14 @@ function listener(port: number) {
     use_remote_address: true,
     http_filters: [
       {
+        name: "envoy.filters.http.fault",
+        typed_config: {
+          "@type": HTTP_FAULT,
+          abort: { http_status: 451, percentage: { numerator: 100 } },
+          headers: [{ name: "x-fault-all", present_match: true }],
+        },
+      },
+      {
         name: "envoy.filters.http.router",
         typed_config: { "@type": `${TYPE}envoy.extensions.filters.http.router.v3.Router` },
       },
@@ -60,6 +68,7 @@ function listener(port: number) {
   return { name: "table", address: address(port), filter_chains: [{ filters }] };
 }
 
+const HTTP_FAULT = `${TYPE}envoy.extensions.filters.http.fault.v3.HTTPFault`;
 const to = (match: object, name: string, more: object = {}) => ({
   match,
   route: { cluster: name, ...more },
@@ -68,6 +77,11 @@ const header = (prefix: string, name: string, matcher: object) =>
   to({ prefix, headers: [{ name, ...matcher }] }, "b");
 const query = (prefix: string, name: string, matcher: object) =>
   to({ prefix, query_parameters: [{ name, ...matcher }] }, "b");
+const fault = (path: string, config: object) => ({
+  ...to({ path }, "a"),
+  response_headers_to_add: [option("x-extra", "1", "OVERWRITE_IF_EXISTS_OR_ADD")],
+  typed_per_filter_config: { "envoy.filters.http.fault": { "@type": HTTP_FAULT, ...config } },
+});
 const retries = (retryOn: string, more: object = {}) => ({
   retry_policy: {
     retry_on: retryOn,
@@ -109,6 +123,28 @@ const routeConfig = {
         query("/qp", "user", { present_match: true }),
         query("/qr", "n", { string_match: { safe_regex: { regex: "\\d+" } } }),
         query("/qany", "n", {}),
+        fault("/fault/abort", { abort: { http_status: 418, percentage: { numerator: 100 } } }),
+        fault("/fault/grpc", { abort: { grpc_status: 14, percentage: { numerator: 100 } } }),
+        fault("/fault/never", { abort: { http_status: 418 } }),
+        fault("/fault/delay", {
+          delay: { fixed_delay: "0.05s", percentage: { numerator: 100 } },
+        }),
+        fault("/fault/both", {
+          delay: { fixed_delay: "0.02s", percentage: { numerator: 100 } },
+          abort: {
+            http_status: 503,
+            percentage: { numerator: 10_000, denominator: "TEN_THOUSAND" },
+          },
+        }),
+        fault("/fault/user", {
+          abort: { http_status: 418, percentage: { numerator: 100 } },
+          headers: [{ name: "x-user", string_match: { exact: "jason" } }],
+        }),
+        fault("/fault/elsewhere", {
+          abort: { http_status: 418, percentage: { numerator: 100 } },
+          upstream_cluster: "b",
+        }),
+        fault("/fault/empty", {}),
         header("/method", ":method", { string_match: { exact: "PUT" } }),
         {
           match: { path: "/direct" },

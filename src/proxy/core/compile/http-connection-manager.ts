@@ -2,10 +2,12 @@ import {
   durationToMs,
   type envoy_extensions_filters_network_http_connection_manager_v3_HttpConnectionManager as HttpConnectionManager,
   type envoy_extensions_filters_network_http_connection_manager_v3_HttpFilter as HttpFilter,
+  unpackAny,
 } from "../../../xds/index.ts";
 import type { HttpConnectionManagerConfig, RouteTable } from "../runtime-config.ts";
 import { compileAccessLogs } from "./access-log.ts";
 import type { CompileContext } from "./data-source.ts";
+import { compileFault, HTTP_FAULT } from "./fault.ts";
 import { compileRouteTable } from "./route.ts";
 import type { Scope } from "./scope.ts";
 
@@ -38,7 +40,7 @@ export function compileHttpConnectionManager(
   if (!manager.stat_prefix) scope.at("stat_prefix").fail("must not be empty");
   // CodecType: 0 AUTO, 1 HTTP1, 2 HTTP2, 3 HTTP3
   if ((manager.codec_type ?? 0) > 1) scope.at("codec_type").fail("must be AUTO or HTTP1");
-  checkFilters(manager.http_filters ?? [], scope.at("http_filters"));
+  const faultFilter = compileFilters(manager.http_filters ?? [], scope.at("http_filters"));
   checkIgnored(manager, scope);
   const inline =
     manager.route_config &&
@@ -54,6 +56,7 @@ export function compileHttpConnectionManager(
     rdsName,
     build: (routes) => ({
       ...fixed,
+      faultFilter,
       routeTable: () => inline ?? (rdsName === undefined ? undefined : routes(rdsName)),
     }),
   };
@@ -64,7 +67,7 @@ function fixedPart(
   direction: HttpConnectionManagerConfig["direction"],
   context: CompileContext,
   scope: Scope,
-): Omit<HttpConnectionManagerConfig, "routeTable"> {
+): Omit<HttpConnectionManagerConfig, "routeTable" | "faultFilter"> {
   const common = manager.common_http_protocol_options;
   const headersKb = manager.max_request_headers_kb;
   return {
@@ -91,8 +94,15 @@ function fixedPart(
   };
 }
 
-/** The router must be last; other filters are refused unless they would do nothing. */
-function checkFilters(filters: readonly HttpFilter[], scope: Scope): void {
+/**
+ * The router must be last, the fault filter is ours; others are refused unless they would do nothing.
+ * Answers the fault filter.
+ */
+function compileFilters(
+  filters: readonly HttpFilter[],
+  scope: Scope,
+): HttpConnectionManagerConfig["faultFilter"] {
+  let faultFilter: HttpConnectionManagerConfig["faultFilter"];
   for (const [i, filter] of filters.entries()) {
     const url = filter.typed_config?.type_url ?? "";
     const isLast = i === filters.length - 1;
@@ -101,16 +111,22 @@ function checkFilters(filters: readonly HttpFilter[], scope: Scope): void {
       continue;
     }
     if (isLast) scope.at(i).fail("non-terminal filter is the last filter; the router must be last");
-    // A filter without configuration (Istio's fault, cors and rbac) changes nothing by itself.
+    const fault = filter.disabled === true ? undefined : unpackAny(HTTP_FAULT, filter.typed_config);
+    if (fault !== undefined) {
+      faultFilter = compileFault(fault, scope.at(i, "typed_config"));
+      continue;
+    }
+    // A filter without configuration (Istio's cors and rbac) changes nothing by itself.
     const isEmpty = (filter.typed_config?.value ?? []).length === 0 && EMPTY_IS_NOTHING.test(url);
     if (isEmpty || filter.disabled === true) continue;
     if (filter.is_optional === true) scope.at(i).warn(`filter ${filter.name ?? url} is ignored`);
     else scope.at(i, "typed_config").fail(`filter ${filter.name ?? ""} (${url}) is not supported`);
   }
   if (filters.length === 0) scope.fail("must end with the router");
+  return faultFilter;
 }
 
-const EMPTY_IS_NOTHING = /\.(?:HTTPFault|RBAC|Cors)$/;
+const EMPTY_IS_NOTHING = /\.(?:RBAC|Cors)$/;
 
 function checkIgnored(manager: HttpConnectionManager, scope: Scope): void {
   if ((manager.upgrade_configs ?? []).length > 0) {

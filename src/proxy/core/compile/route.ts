@@ -1,14 +1,15 @@
 import {
   durationToMs,
-  type envoy_config_core_v3_RuntimeFractionalPercent,
   type envoy_config_route_v3_DirectResponseAction,
   type envoy_config_route_v3_Route,
   type envoy_config_route_v3_RouteAction,
   type envoy_config_route_v3_RouteConfiguration,
   type envoy_config_route_v3_RouteMatch,
   type envoy_config_route_v3_VirtualHost,
+  unpackAny,
 } from "../../../xds/index.ts";
 import type {
+  FaultConfig,
   PathMatcher,
   RetryPolicy,
   RouteActionConfig,
@@ -18,6 +19,8 @@ import type {
   WeightedClusterChoice,
 } from "../runtime-config.ts";
 import { type CompileContext, readData } from "./data-source.ts";
+import { compileFault, HTTP_FAULT } from "./fault.ts";
+import { fraction } from "./fraction.ts";
 import { compileHeaderMutation, type HeaderLevel } from "./header-mutation.ts";
 import { compileRedirect } from "./redirect.ts";
 import { compileRegex } from "./regex.ts";
@@ -29,7 +32,6 @@ import { compileVirtualHosts, type DomainEntry } from "./virtual-hosts.ts";
 /** Envoy's default for a route without a timeout. */
 const DEFAULT_ROUTE_TIMEOUT_MS = 15_000;
 const CLUSTER_NOT_FOUND_STATUS = [503, 404, 500] as const;
-const DENOMINATORS = [100, 10_000, 1_000_000] as const;
 const DEFAULT_MAX_DIRECT_BODY_BYTES = 4096;
 
 interface Surroundings {
@@ -92,14 +94,6 @@ function compileRoute(
   const match = route.match ?? {};
   const path = compilePath(match, matchScope);
   checkMatch(match, matchScope);
-  for (const [name, config] of Object.entries(route.typed_per_filter_config ?? {})) {
-    // An RBACPerRoute or HTTPFault without content changes nothing.
-    if ((config.value ?? []).length > 0) {
-      scope
-        .at("typed_per_filter_config", name)
-        .fail("per-route filter configuration is not supported");
-    }
-  }
   return {
     name: route.name ?? "",
     path,
@@ -110,9 +104,27 @@ function compileRoute(
       compileQueryMatcher(parameter, matchScope.at("query_parameters", i)),
     ),
     action: compileAction(route, path, scope, around),
+    fault: compileFilterConfigs(route, scope.at("typed_per_filter_config")),
     requestHeaders: compileHeaderMutation(headerLevels("request", route, scope, around)),
     responseHeaders: compileHeaderMutation(headerLevels("response", route, scope, around)),
   };
+}
+
+/** The fault filter's configuration for this route; that of any other filter must be empty. */
+function compileFilterConfigs(
+  route: envoy_config_route_v3_Route,
+  scope: Scope,
+): FaultConfig | undefined {
+  let fault: FaultConfig | undefined;
+  for (const [name, config] of Object.entries(route.typed_per_filter_config ?? {})) {
+    const found = unpackAny(HTTP_FAULT, config);
+    if (found !== undefined) fault = compileFault(found, scope.at(name));
+    // An RBACPerRoute without content changes nothing.
+    else if ((config.value ?? []).length > 0) {
+      scope.at(name).fail("per-route configuration of this filter is not supported");
+    }
+  }
+  return fault;
 }
 
 function headerLevels(
@@ -137,7 +149,7 @@ function headerLevels(
 }
 
 function checkMatch(match: envoy_config_route_v3_RouteMatch, scope: Scope): void {
-  if (match.runtime_fraction && fractionOf(match.runtime_fraction) < 1) {
+  if (match.runtime_fraction && fraction(match.runtime_fraction.default_value) < 1) {
     scope.at("runtime_fraction").fail("below 100 % is not supported");
   }
 }
@@ -220,7 +232,7 @@ function compileForward(
       if (!mirror.cluster) mirrorScope.at("cluster").fail("must not be empty");
       return {
         cluster: mirror.cluster ?? "",
-        fraction: mirror.runtime_fraction ? fractionOf(mirror.runtime_fraction) : 1,
+        fraction: mirror.runtime_fraction ? fraction(mirror.runtime_fraction.default_value) : 1,
         appendShadowSuffix: !(mirror.disable_shadow_host_suffix_append ?? false),
       };
     }),
@@ -278,11 +290,4 @@ function compileClusters(
     listScope.fail("Sum of weights in the weighted_cluster must be greater than 0.");
   }
   return clusters;
-}
-
-/** 0..1. */
-function fractionOf(percent: envoy_config_core_v3_RuntimeFractionalPercent): number {
-  const value = percent.default_value;
-  const denominator = DENOMINATORS[value?.denominator ?? 0] ?? 100;
-  return Math.min(1, (value?.numerator ?? 0) / denominator);
 }

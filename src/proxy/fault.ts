@@ -1,0 +1,47 @@
+import type { FaultConfig, RouteConfig } from "./config/runtime-config.ts";
+import type { Exchange } from "./upstream/exchange.ts";
+
+/**
+ * Envoy's fault filter: the request waits, then it may be answered instead of going on. `next` runs
+ * when it goes on, later in the case of a delay and never when the client has left by then.
+ */
+export function injectFault(exchange: Exchange, route: RouteConfig, next: () => void): void {
+  const filter = exchange.manager.faultFilter;
+  const fault = filter && (route.fault ?? filter);
+  if (fault === undefined || !applies(fault, exchange, route)) {
+    next();
+    return;
+  }
+  const { random } = exchange.context;
+  const goOn = (): void => {
+    if (fault.abort !== undefined && random() < fault.abort.fraction) {
+      count(exchange, "aborts_injected");
+      exchange.fail({ kind: "faultAbort", status: fault.abort.status });
+    } else {
+      next();
+    }
+  };
+  if (fault.delay === undefined || random() >= fault.delay.fraction) {
+    goOn();
+    return;
+  }
+  count(exchange, "delays_injected");
+  exchange.delay(fault.delay.durationMs, goOn);
+}
+
+function applies(fault: FaultConfig, exchange: Exchange, route: RouteConfig): boolean {
+  if (fault.delay === undefined && fault.abort === undefined) return false;
+  if (fault.upstreamCluster !== undefined) {
+    const { action } = route;
+    const isFor =
+      action.kind === "forward" &&
+      action.clusters.some(({ cluster }) => cluster === fault.upstreamCluster);
+    if (!isFor) return false;
+  }
+  return fault.headers.every((matcher) => matcher.matches(exchange.get(matcher.name)));
+}
+
+function count(exchange: Exchange, stat: "aborts_injected" | "delays_injected"): void {
+  const { manager, context } = exchange;
+  context.telemetry.counter(`http.${manager.statPrefix}.fault.${stat}`).add(1);
+}
