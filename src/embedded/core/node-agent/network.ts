@@ -1,0 +1,81 @@
+import { type ContainerSpec, hasSidecar, type PodSpec, SIDECAR_CONTAINER } from "./pod.ts";
+
+/** The loopback network of docs/architecture.md: pod IPs are 127.16.0.0/12, cut into 256 blocks. */
+export const BLOCK_COUNT = 256;
+/** A block is a /20. Its first two addresses (network, lock) and its last are nobody's. */
+const BLOCK_SIZE = 4096;
+const FIRST_HOST = 2;
+export const ADDRESSES_PER_BLOCK = BLOCK_SIZE - FIRST_HOST - 1;
+/** Bit 5 of the second octet: 127.16.0.7 → 127.48.0.7. */
+const APPLICATION_BIT = 32;
+
+export const APPLICATION_ADDRESS_ANNOTATION = "embedded.serin.dev/application-address";
+/** Where a sidecar takes outgoing requests (Istio's http proxy on the outbound port). */
+const OUTBOUND_PORT = 15_001;
+
+/** The addresses of a pod. */
+export interface PodNetwork {
+  readonly podIp: string;
+  /** Where the application listens when a sidecar has the pod IP. */
+  readonly applicationAddress: string | undefined;
+}
+
+/** The address whose port is held while a block is used. */
+export function lockAddress(block: number): string {
+  return addressAt(block, 1);
+}
+
+/** The pod IP number `index` (0 … ADDRESSES_PER_BLOCK - 1) of a block. */
+export function podIpAt(block: number, index: number): string {
+  return addressAt(block, FIRST_HOST + index);
+}
+
+/** The index of a pod IP in a block, or undefined when it lies elsewhere. */
+export function indexOfPodIp(block: number, podIp: string): number | undefined {
+  const [a, b = 0, c = 0, d = 0] = podIp.split(".").map(Number);
+  const offset = ((c & 15) << 8) + d - FIRST_HOST;
+  const isHere = a === 127 && b === 16 + (block >> 4) && c >> 4 === (block & 15);
+  return isHere && offset >= 0 && offset < ADDRESSES_PER_BLOCK ? offset : undefined;
+}
+
+function addressAt(block: number, offset: number): string {
+  return `127.${16 + (block >> 4)}.${((block & 15) << 4) + (offset >> 8)}.${offset & 255}`;
+}
+
+/** The addresses a pod uses, given its pod IP. */
+export function podNetwork(podIp: string, spec: PodSpec): PodNetwork {
+  if (!hasSidecar(spec)) return { podIp, applicationAddress: undefined };
+  const [a, b = "16", ...rest] = podIp.split(".");
+  return { podIp, applicationAddress: [a, Number(b) | APPLICATION_BIT, ...rest].join(".") };
+}
+
+/** Where a container listens, and where its probes go. */
+export function listenAddress(network: PodNetwork, container: string): string {
+  if (container === SIDECAR_CONTAINER) return network.podIp;
+  return network.applicationAddress ?? network.podIp;
+}
+
+/** What the network tells a container by environment. */
+export function networkVariables(
+  network: PodNetwork,
+  container: ContainerSpec,
+): Readonly<Record<string, string>> {
+  const [port] = container.ports;
+  const common = {
+    HOST: listenAddress(network, container.name),
+    POD_IP: network.podIp,
+    ...(port === undefined ? {} : { PORT: String(port.containerPort) }),
+  };
+  if (network.applicationAddress === undefined) return common;
+  if (container.name === SIDECAR_CONTAINER) {
+    return { ...common, ISTIO_META_APPLICATION_ADDRESS: network.applicationAddress };
+  }
+  const proxy = `http://${network.podIp}:${OUTBOUND_PORT}`;
+  return {
+    ...common,
+    HTTP_PROXY: proxy,
+    http_proxy: proxy,
+    NO_PROXY: "localhost,127.0.0.1",
+    NODE_USE_ENV_PROXY: "1",
+  };
+}

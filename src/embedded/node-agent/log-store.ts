@@ -1,0 +1,192 @@
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
+import { SerinError } from "../../base/index.ts";
+import type { Clock } from "../../runtime/index.ts";
+import { type LogLine, parseLogLine, printLogLine } from "../core/node-agent/cri-log.ts";
+import type { PodLogs } from "../local-api.ts";
+import { ContainerLog, ROTATED_FILES } from "./container-log.ts";
+
+/** Which pod's logs; a new pod of the same name has logs of its own. */
+export interface LogOwner {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+type ReadOptions = Parameters<PodLogs["read"]>[1];
+
+const READ_BYTES = 64 * 1024;
+
+/**
+ * Logs of all containers: `<dir>/<namespace>_<pod>_<uid>/<container>/<restart>.log`. The current
+ * run's and the one before are kept, until the pod is deleted.
+ */
+export class LogStore {
+  readonly #dir: string;
+  readonly #clock: Clock;
+  readonly #open = new Map<string, ContainerLog>();
+
+  constructor(dir: string, clock: Clock) {
+    this.#dir = dir;
+    this.#clock = clock;
+  }
+
+  /** Opens the log of a run; end it when the run has ended. */
+  create(owner: LogOwner, container: string, restart: number): ContainerLog {
+    const dir = this.#containerDir(owner, container);
+    for (const run of runsIn(dir).filter((n) => n < restart - 1)) {
+      for (const suffix of suffixes()) rmSync(join(dir, `${run}.log${suffix}`), { force: true });
+    }
+    const log = new ContainerLog(join(dir, `${restart}.log`), this.#clock);
+    this.#open.set(log.path, log);
+    return log;
+  }
+
+  end(log: ContainerLog): void {
+    log.end();
+    this.#open.delete(log.path);
+  }
+
+  remove(owner: LogOwner): void {
+    rmSync(this.#podDir(owner), { recursive: true, force: true });
+  }
+
+  /** Removes the logs of pods that are no more. */
+  keepOnly(owners: readonly LogOwner[]): void {
+    const kept = new Set(owners.map((owner) => this.#podDir(owner)));
+    for (const name of existsSync(this.#dir) ? readdirSync(this.#dir) : []) {
+      const dir = join(this.#dir, name);
+      if (!kept.has(dir)) rmSync(dir, { recursive: true, force: true });
+    }
+  }
+
+  /** Streams a container's log. Throws SERIN_NOT_FOUND when that run never began. */
+  async *read(
+    owner: LogOwner,
+    container: string,
+    options: ReadOptions,
+  ): AsyncGenerator<Uint8Array> {
+    const dir = this.#containerDir(owner, container);
+    const runs = runsIn(dir).sort((a, b) => b - a);
+    const run = runs[options.previous ? 1 : 0];
+    if (run === undefined) throw noSuchRun(owner, container, options.previous);
+    const path = join(dir, `${run}.log`);
+    let leftBytes = options.limitBytes ?? Number.POSITIVE_INFINITY;
+    for await (const line of this.#lines(path, options)) {
+      const bytes = Buffer.from(printLogLine(line, options.timestamps), "latin1");
+      yield bytes.subarray(0, leftBytes);
+      leftBytes -= bytes.length;
+      if (leftBytes <= 0) return;
+    }
+  }
+
+  async *#lines(path: string, options: ReadOptions): AsyncGenerator<LogLine> {
+    const { sinceSeconds, tailLines, signal } = options;
+    const since =
+      sinceSeconds === undefined
+        ? ""
+        : new Date(this.#clock.nowMs() - sinceSeconds * 1000).toISOString();
+    const log = this.#open.get(path);
+    // Before the first read: what is written from now on is seen as a change.
+    let seen = { version: log?.version ?? 0, rotations: log?.rotations ?? 0 };
+    await using current = new LogCursor(path);
+    const tail: LogLine[] = [];
+    for await (const line of this.#existing(path, current)) {
+      if (line.timestamp < since) continue;
+      if (tailLines === undefined) yield line;
+      else if (tail.push(line) > tailLines) tail.shift();
+      if (signal.aborted) return;
+    }
+    yield* tail;
+    while (options.follow && log !== undefined && !signal.aborted) {
+      const isEnded = log.isEnded;
+      const now = { version: log.version, rotations: log.rotations };
+      yield* current.readOn();
+      if (now.rotations !== seen.rotations) {
+        await current.reopen();
+        yield* current.readOn();
+      } else if (isEnded) return;
+      seen = now;
+      await log.changed(seen.version, signal);
+    }
+  }
+
+  async *#existing(path: string, current: LogCursor): AsyncGenerator<LogLine> {
+    for (let n = ROTATED_FILES; n > 0; n--) {
+      if (!existsSync(`${path}.${n}`)) continue;
+      await using cursor = new LogCursor(`${path}.${n}`);
+      yield* cursor.readOn();
+    }
+    yield* current.readOn();
+  }
+
+  #podDir({ namespace, name, uid }: LogOwner): string {
+    return join(this.#dir, `${namespace}_${name}_${uid}`);
+  }
+
+  #containerDir(owner: LogOwner, container: string): string {
+    return join(this.#podDir(owner), container);
+  }
+}
+
+/** A place in a log file; it keeps a file that is renamed meanwhile. */
+class LogCursor implements AsyncDisposable {
+  readonly #path: string;
+  #file: FileHandle | undefined;
+  #offset = 0;
+  #rest = "";
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** The whole lines from here to the end of the file. */
+  async *readOn(): AsyncGenerator<LogLine> {
+    this.#file ??= await open(this.#path, "r");
+    const buffer = Buffer.alloc(READ_BYTES);
+    for (;;) {
+      const { bytesRead } = await this.#file.read(buffer, 0, READ_BYTES, this.#offset);
+      if (bytesRead === 0) return;
+      this.#offset += bytesRead;
+      const lines = (this.#rest + buffer.toString("latin1", 0, bytesRead)).split("\n");
+      this.#rest = lines.pop() ?? "";
+      for (const text of lines) {
+        const line = parseLogLine(text);
+        if (line !== undefined) yield line;
+      }
+    }
+  }
+
+  /** Goes to the beginning of the file that has the name now. */
+  async reopen(): Promise<void> {
+    await this.#file?.close();
+    this.#file = await open(this.#path, "r");
+    this.#offset = 0;
+    this.#rest = "";
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file?.close();
+  }
+}
+
+function runsIn(dir: string): number[] {
+  if (!existsSync(dir)) return [];
+  return readdirSync(dir).flatMap((name) => {
+    const match = /^(\d+)\.log$/.exec(name);
+    return match === null ? [] : [Number(match[1])];
+  });
+}
+
+function suffixes(): string[] {
+  return ["", ...Array.from({ length: ROTATED_FILES }, (_, n) => `.${n + 1}`)];
+}
+
+function noSuchRun(owner: LogOwner, container: string, isPrevious: boolean): SerinError {
+  const where = `container ${JSON.stringify(container)} in pod ${JSON.stringify(owner.name)}`;
+  const message = isPrevious
+    ? `previous terminated ${where} not found`
+    : `${where} is waiting to start`;
+  return new SerinError("SERIN_NOT_FOUND", message, { source: "caller" });
+}

@@ -1,0 +1,85 @@
+import type { Probe } from "../core/node-agent/pod.ts";
+import { foldProbe, type ProbeState, UNPROBED } from "../core/node-agent/probe-verdict.ts";
+import { type ActionTarget, doAction } from "./action.ts";
+import { delay } from "./delay.ts";
+
+export type ProbeKind = "Startup" | "Readiness" | "Liveness";
+
+export interface ProbeListener {
+  onStarted(): void;
+  onReady(isReady: boolean): void;
+  /** The container must go: its startup or liveness probe failed for good. */
+  onDead(kind: ProbeKind, probe: Probe): void;
+  onFailure(kind: ProbeKind, output: string): void;
+}
+
+/**
+ * Until its first success a startup or readiness probe is tried more often than its period, so
+ * that a pod is ready when its program is. Failures count once per period nevertheless.
+ */
+const FIRST_FAST_MS = 100;
+const LAST_FAST_MS = 1000;
+
+/** Probes one run of a container until the signal aborts: startup first, then the other two. */
+export async function probeContainer(
+  target: ActionTarget,
+  listener: ProbeListener,
+  signal: AbortSignal,
+): Promise<void> {
+  const { startupProbe, readinessProbe, livenessProbe } = target.container;
+  if (startupProbe !== undefined) {
+    const passed = await probeUntil("Startup", startupProbe, target, listener, signal);
+    if (!passed) return;
+  }
+  listener.onStarted();
+  if (readinessProbe === undefined) listener.onReady(true);
+  await Promise.all([
+    readinessProbe === undefined
+      ? undefined
+      : probeUntil("Readiness", readinessProbe, target, listener, signal),
+    livenessProbe === undefined
+      ? undefined
+      : probeUntil("Liveness", livenessProbe, target, listener, signal),
+  ]);
+}
+
+/** Resolves true once a startup probe has passed, false when probing is over. */
+async function probeUntil(
+  kind: ProbeKind,
+  probe: Probe,
+  target: ActionTarget,
+  listener: ProbeListener,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { clock } = target;
+  const periodMs = probe.periodSeconds * 1000;
+  let state: ProbeState = UNPROBED;
+  let fastMs = FIRST_FAST_MS;
+  let countedAtMs = Number.NEGATIVE_INFINITY;
+  await delay(clock, probe.initialDelaySeconds * 1000, signal);
+  while (!signal.aborted) {
+    const startMs = clock.nowMs();
+    const result = await doAction(probe, target, probe.timeoutSeconds * 1000, signal);
+    if (signal.aborted) return false;
+    // A round counts when its period is over; the first one always does.
+    if (result.isOk || startMs - countedAtMs >= periodMs) {
+      countedAtMs = startMs;
+      const before = state.verdict;
+      state = foldProbe(state, result.isOk, probe);
+      if (!result.isOk) listener.onFailure(kind, result.output);
+      if (kind === "Startup" && state.verdict === "success") return true;
+      if (kind === "Readiness" && state.verdict !== before) {
+        listener.onReady(state.verdict === "success");
+      }
+      if (kind !== "Readiness" && state.verdict === "failure") {
+        listener.onDead(kind, probe);
+        return false;
+      }
+    }
+    const isWaitingForFirst = kind !== "Liveness" && state.verdict !== "success" && !signal.aborted;
+    const pauseMs = isWaitingForFirst ? Math.min(fastMs, periodMs) : periodMs;
+    fastMs = Math.min(LAST_FAST_MS, fastMs * 1.5);
+    await delay(clock, Math.max(0, startMs + pauseMs - clock.nowMs()), signal);
+  }
+  return false;
+}
