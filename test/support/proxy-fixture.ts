@@ -129,6 +129,7 @@ export function cluster(
     maxRequestsPerConnection: 0,
     idleTimeoutMs: 60_000,
     healthyPanicThresholdPercent: 0,
+    outlierDetection: undefined,
     service: undefined,
     ...options,
   };

@@ -5,6 +5,8 @@
  * request keeps the values it started with.
  */
 
+import type { OutlierDetectionConfig } from "./outlier.ts";
+
 /** One matcher of a header or query parameter, compiled. The value is "" joined by "," when a header occurs several times. */
 export interface HeaderMatcher {
   readonly name: string;
@@ -173,6 +175,8 @@ export interface ClusterConfig {
   readonly idleTimeoutMs: number;
   /** 0..100; below it all endpoints are used, unhealthy ones too. */
   readonly healthyPanicThresholdPercent: number;
+  /** Undefined: hosts are never put out for what they answer. */
+  readonly outlierDetection: OutlierDetectionConfig | undefined;
   /** `istio` metadata of the cluster: the service it stands for. */
   readonly service:
     | { readonly host: string; readonly name: string; readonly namespace: string }

@@ -6,7 +6,9 @@ import { createBalancer as createLeastRequest } from "../core/balance/least-requ
 import { createBalancer as createRandom } from "../core/balance/random.ts";
 import { createBalancer as createRoundRobin } from "../core/balance/round-robin.ts";
 import { Circuit } from "../core/circuit.ts";
+import type { AttemptOutcome } from "../core/outlier.ts";
 import { HostPool } from "./host-pool.ts";
+import { OutlierMonitor } from "./outlier-monitor.ts";
 
 type Counter = ReturnType<RequestTelemetry["counter"]>;
 
@@ -61,6 +63,7 @@ export class ClusterRuntime {
   readonly #byStatus = new Map<number, Counter>();
   readonly #statName: string;
   #config: ClusterConfig;
+  readonly #outliers: OutlierMonitor;
   #balancer: Balancer<HostPool>;
   #available = 0;
 
@@ -70,6 +73,9 @@ export class ClusterRuntime {
     this.#statName = config.altStatName === "" ? config.name : config.altStatName;
     this.stats = clusterStats(context.telemetry, this.#statName);
     this.circuit = new Circuit(config.circuitBreaker);
+    this.#outliers = new OutlierMonitor(context, this.#statName, () => {
+      this.#balancer = this.#balance();
+    });
     this.#balancer = this.#apply();
   }
 
@@ -107,6 +113,11 @@ export class ClusterRuntime {
     return host;
   }
 
+  /** Tells outlier detection how an attempt at a host ended. */
+  recordOutcome(host: HostPool, outcome: AttemptOutcome): void {
+    this.#outliers.record(host.endpoint.key, outcome);
+  }
+
   /** Counts an attempt's outcome under its status and its class, as Envoy does. */
   countStatus(status: number): void {
     this.stats.completed.add(1);
@@ -124,15 +135,17 @@ export class ClusterRuntime {
   }
 
   retire(): void {
+    this.#outliers.stop();
     for (const host of this.#hosts.values()) host.retire();
   }
 
   destroy(): void {
+    this.#outliers.stop();
     for (const host of this.#hosts.values()) host.destroy();
   }
 
   #apply(): Balancer<HostPool> {
-    const { endpoints, healthyPanicThresholdPercent, lbPolicy, leastRequestChoices } = this.#config;
+    const { endpoints, outlierDetection } = this.#config;
     const kept = new Set<string>();
     for (const endpoint of endpoints) {
       kept.add(endpoint.key);
@@ -145,8 +158,17 @@ export class ClusterRuntime {
       this.#hosts.delete(key);
       host.retire();
     }
+    this.#outliers.update(outlierDetection, kept);
+    return this.#balance();
+  }
+
+  #balance(): Balancer<HostPool> {
+    const { endpoints, healthyPanicThresholdPercent, lbPolicy, leastRequestChoices } = this.#config;
+    const judged = endpoints.map((endpoint) =>
+      this.#outliers.isEjected(endpoint.key) ? { ...endpoint, isHealthy: false } : endpoint,
+    );
     const hosts: HostPool[] = [];
-    for (const endpoint of selectHosts(endpoints, healthyPanicThresholdPercent)) {
+    for (const endpoint of selectHosts(judged, healthyPanicThresholdPercent)) {
       const host = this.#hosts.get(endpoint.key);
       if (host !== undefined) hosts.push(host);
     }

@@ -14,6 +14,7 @@ import type {
 import type { ProxyContext } from "../context.ts";
 import type { RequestHead, ResponseHead } from "../core/http1/head-parser.ts";
 import type { HeaderBlock } from "../core/http1/header-block.ts";
+import type { AttemptOutcome } from "../core/outlier.ts";
 import { type Failure, type LocalReply, rescue, type UpstreamReset } from "../core/rescue.ts";
 import { retriesReset, retriesResponse, retryBackoffMs } from "../core/retry-policy.ts";
 import type { HeaderSource } from "../core/route.ts";
@@ -337,6 +338,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       this.#breakResponse(reason);
       return;
     }
+    if (reason !== "overflow") this.#recordOutcome({ status: 503, origin: "local" });
     this.#endAttempt(reason === "protocol error" ? 502 : 503);
     const policy = this.#plan?.retry;
     if (policy !== undefined && retriesReset(policy, reason, hasStarted) && this.#mayRetry()) {
@@ -351,6 +353,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   onResponseHead(head: ResponseHead): void {
     const plan = this.#plan;
     if (plan === undefined || this.#phase !== "trying") return;
+    this.#recordOutcome({ status: head.status, origin: "external" });
     const policy = plan.retry;
     if (
       policy !== undefined &&
@@ -540,6 +543,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   onDeadline(deadline: Deadline): void {
     const plan = this.#plan;
     if (plan === undefined || (this.#phase !== "trying" && this.#phase !== "backingOff")) return;
+    this.#recordOutcome({ status: 504, origin: "local" });
     if (deadline === this.#responseTimeout) {
       plan.cluster.stats.requestTimeout.add(1);
       this.fail({ kind: "responseTimeout" });
@@ -556,6 +560,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   }
 
   // ── bookkeeping ──────────────────────────────────────────────────────────
+
+  #recordOutcome(outcome: AttemptOutcome): void {
+    if (this.#host !== undefined) this.#plan?.cluster.recordOutcome(this.#host, outcome);
+  }
 
   #dropUpstream(status: number | undefined): void {
     this.#disarmTimeouts();

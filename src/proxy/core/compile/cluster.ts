@@ -10,6 +10,7 @@ import type { ClusterConfig, EndpointConfig } from "../runtime-config.ts";
 import type { CompileContext } from "./data-source.ts";
 import { compileEndpoints, metadataOf } from "./endpoint.ts";
 import { compileLbPolicy } from "./lb-policy.ts";
+import { compileOutlierDetection } from "./outlier-detection.ts";
 import type { Scope } from "./scope.ts";
 import { compileTransportSocket, type SecretMaterial, type TlsSpec } from "./tls.ts";
 
@@ -103,9 +104,6 @@ function refuseUnsupported(cluster: envoy_config_cluster_v3_Cluster, scope: Scop
   if ((cluster.lb_subset_config?.subset_selectors ?? []).length > 0) {
     scope.at("lb_subset_config", "subset_selectors").fail("is not supported");
   }
-  if (cluster.outlier_detection) {
-    scope.at("outlier_detection").warn("is not enforced yet, no endpoint is ejected");
-  }
 }
 
 interface SocketMatch {
@@ -157,6 +155,10 @@ function fixedPart(
     maxRequestsPerConnection: common?.max_requests_per_connection?.value ?? 0,
     idleTimeoutMs: durationToMs(common?.idle_timeout) ?? DEFAULT_IDLE_TIMEOUT_MS,
     healthyPanicThresholdPercent: panic ? (panic.value ?? 0) : 50,
+    outlierDetection: compileOutlierDetection(
+      cluster.outlier_detection,
+      scope.at("outlier_detection"),
+    ),
     service: serviceOf(metadataOf(cluster.metadata, "istio")),
   };
 }
