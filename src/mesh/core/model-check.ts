@@ -1,4 +1,7 @@
+import type { Issue } from "../../base/index.ts";
 import type {
+  HeaderOperations,
+  Headers,
   HttpMatchRequest,
   HttpRoute,
   StringMatch,
@@ -6,76 +9,77 @@ import type {
 } from "./model-istio.ts";
 
 const MAX_DIRECT_BODY_BYTES = 1_048_576;
+const HOST = /^(?:\*\.)?[A-Za-z0-9_](?:[-A-Za-z0-9_.]*[A-Za-z0-9_])?$/;
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+/** A command operator of Envoy's: `%START_TIME%`, `%REQ(x-user)%`. */
+const OPERATOR = /%[A-Z_0-9]+(?:\([^)]*\))?(?::\d+)?%/g;
 
 /**
- * What is wrong with a VirtualService beyond its schema, each as `path: message`; empty = nothing.
+ * What is wrong with a VirtualService beyond its schema, each with its path; empty = nothing.
  * Proxies would refuse it, and with it every other route of the same table.
  */
-export function virtualServiceIssues(spec: VirtualServiceSpec): readonly string[] {
+export function virtualServiceIssues(spec: VirtualServiceSpec): readonly Issue[] {
   return [
     ...spec.hosts.flatMap((host, i) =>
-      isHost(host) ? [] : [`spec.hosts[${i}]: ${JSON.stringify(host)} is not a host name`],
+      host === "*" || HOST.test(host)
+        ? []
+        : [issue(`spec.hosts[${i}]`, `must be a host name (found ${JSON.stringify(host)})`)],
     ),
     ...(spec.http ?? []).flatMap((route, i) => routeIssues(route, `spec.http[${i}]`)),
   ];
 }
 
-/** A DNS name, or a wildcard in front of one. */
-function isHost(host: string): boolean {
-  return host === "*" || /^(?:\*\.)?[A-Za-z0-9_](?:[-A-Za-z0-9_.]*[A-Za-z0-9_])?$/.test(host);
+function routeIssues(route: HttpRoute, path: string): readonly Issue[] {
+  return [
+    ...(route.match ?? []).flatMap((match, i) => matchIssues(match, `${path}.match[${i}]`)),
+    ...actionIssues(route, path),
+    ...headersIssues(route.headers, `${path}.headers`),
+    ...(route.route ?? []).flatMap((to, i) =>
+      headersIssues(to.headers, `${path}.route[${i}].headers`),
+    ),
+  ];
 }
 
-function routeIssues(route: HttpRoute, path: string): readonly string[] {
-  const issues: string[] = [];
-  for (const [i, match] of (route.match ?? []).entries()) {
-    issues.push(...matchIssues(match, `${path}.match[${i}]`));
-  }
+function actionIssues(route: HttpRoute, path: string): readonly Issue[] {
+  const issues: Issue[] = [];
   const targets = route.route ?? [];
-  const weights = targets.map((to) => to.weight ?? 0);
-  if (weights.some((weight) => weight < 0)) issues.push(`${path}.route: a weight is negative`);
-  if (targets.length > 1 && weights.every((weight) => weight === 0)) {
-    issues.push(`${path}.route: total destination weight = 0`);
+  if (targets.length > 1 && targets.every((to) => (to.weight ?? 0) === 0)) {
+    issues.push(issue(`${path}.route`, "total destination weight = 0"));
   }
   const actions = [targets.length > 0, !!route.redirect, !!route.directResponse];
   if (actions.filter(Boolean).length !== 1) {
-    issues.push(`${path}: must have exactly one of route, redirect, directResponse`);
+    issues.push(issue(path, "must have exactly one of route, redirect, directResponse"));
   }
   const rewrite = route.rewrite?.uriRegexRewrite;
   if (rewrite !== undefined && !isRegex(rewrite.match ?? "")) {
-    issues.push(`${path}.rewrite.uriRegexRewrite.match: not a valid RE2 expression`);
+    issues.push(issue(`${path}.rewrite.uriRegexRewrite.match`, "not a valid RE2 expression"));
   }
   const body = route.directResponse?.body;
   const bodyBytes = Math.max(body?.string?.length ?? 0, ((body?.bytes?.length ?? 0) * 3) / 4);
   if (bodyBytes > MAX_DIRECT_BODY_BYTES) {
-    issues.push(`${path}.directResponse.body: must be at most ${MAX_DIRECT_BODY_BYTES} bytes`);
-  }
-  issues.push(...headerIssues(route.headers, `${path}.headers`));
-  for (const [i, to] of targets.entries()) {
-    issues.push(...headerIssues(to.headers, `${path}.route[${i}].headers`));
+    const message = `must be at most ${MAX_DIRECT_BODY_BYTES} bytes`;
+    issues.push(issue(`${path}.directResponse.body`, message));
   }
   return issues;
 }
 
-function matchIssues(match: HttpMatchRequest, path: string): readonly string[] {
+function matchIssues(match: HttpMatchRequest, path: string): readonly Issue[] {
   const single = (["uri", "scheme", "method", "authority"] as const).flatMap((field) =>
     regexIssues(match[field], `${path}.${field}`),
   );
-  const many = (["headers", "withoutHeaders", "queryParams"] as const).flatMap((field) =>
+  const named = (["headers", "withoutHeaders", "queryParams"] as const).flatMap((field) =>
     Object.entries(match[field] ?? {}).flatMap(([name, value]) => [
       ...regexIssues(value, `${path}.${field}.${name}`),
-      ...(field === "queryParams" || HEADER_NAME.test(name)
-        ? []
-        : [`${path}.${field}: ${JSON.stringify(name)} is not a header name`]),
+      ...(field === "queryParams" ? [] : nameIssues(name, `${path}.${field}`)),
     ]),
   );
-  return [...single, ...many];
+  return [...single, ...named];
 }
 
-function regexIssues(match: StringMatch | undefined, path: string): readonly string[] {
+function regexIssues(match: StringMatch | undefined, path: string): readonly Issue[] {
   const regex = match?.regex;
   if (regex === undefined || regex === "*" || isRegex(regex)) return [];
-  return [`${path}.regex: not a valid RE2 expression: ${regex}`];
+  return [issue(`${path}.regex`, `not a valid RE2 expression: ${regex}`)];
 }
 
 /** RE2 is close to JavaScript's syntax without look-around and back-references. */
@@ -84,40 +88,47 @@ function isRegex(pattern: string): boolean {
   const translated = pattern
     .replaceAll("(?P<", "(?<")
     .replaceAll(/\(\?[imsU]+\)/g, "")
-    .replaceAll("\\A", "^")
-    .replaceAll("\\z", "$")
     .replaceAll(/\[:\^?\w+:\]/g, "a-z");
   try {
     return new RegExp(translated) instanceof RegExp;
   } catch {
+    // The caller says what and where.
     return false;
   }
 }
 
-function headerIssues(headers: HttpRoute["headers"], path: string): readonly string[] {
-  return (["request", "response"] as const).flatMap((direction) => {
-    const operations = headers?.[direction];
-    const place = `${path}.${direction}`;
-    const added = [
-      ...Object.entries(operations?.set ?? {}),
-      ...Object.entries(operations?.add ?? {}),
-    ];
-    const names = [...added.map(([name]) => name), ...(operations?.remove ?? [])];
-    return [
-      ...names
-        .filter((name) => !HEADER_NAME.test(name.replace(/^:authority$/, "host")))
-        .map((name) => `${place}: ${JSON.stringify(name)} is not a header name`),
-      ...added
-        .filter(([, value]) => /[\r\n\0]/.test(value))
-        .map(([name]) => `${place}.${name}: must not contain line breaks`),
-      ...added
-        .filter(([, value]) =>
-          value
-            .replaceAll("%%", "")
-            .replaceAll(/%[A-Z_0-9]+(?:\([^)]*\))?(?::\d+)?%/g, "")
-            .includes("%"),
-        )
-        .map(([name]) => `${place}.${name}: write %% for a percent sign`),
-    ];
-  });
+function headersIssues(headers: Headers | undefined, path: string): readonly Issue[] {
+  return (["request", "response"] as const).flatMap((direction) =>
+    operationIssues(headers?.[direction], `${path}.${direction}`),
+  );
+}
+
+function operationIssues(operations: HeaderOperations | undefined, path: string): Issue[] {
+  const added = (["set", "add"] as const).flatMap((field) =>
+    Object.entries(operations?.[field] ?? {}).flatMap(([name, value]) => [
+      ...nameIssues(name.replace(/^:authority$/, "host"), `${path}.${field}`),
+      ...valueIssues(value, `${path}.${field}.${name}`),
+    ]),
+  );
+  const removed = (operations?.remove ?? []).flatMap((name, i) =>
+    nameIssues(name, `${path}.remove[${i}]`),
+  );
+  return [...added, ...removed];
+}
+
+function nameIssues(name: string, path: string): readonly Issue[] {
+  if (HEADER_NAME.test(name)) return [];
+  return [issue(path, `${JSON.stringify(name)} is not a header name`)];
+}
+
+function valueIssues(value: string, path: string): readonly Issue[] {
+  if (/[\r\n\0]/.test(value)) return [issue(path, "must not contain line breaks or NUL")];
+  if (value.replaceAll("%%", "").replaceAll(OPERATOR, "").includes("%")) {
+    return [issue(path, "write %% for a percent sign")];
+  }
+  return [];
+}
+
+function issue(path: string, message: string): Issue {
+  return { path, message };
 }

@@ -1,4 +1,4 @@
-import type { LabelSelector, StringMap } from "../../api/index.ts";
+import type { StringMap } from "../../api/index.ts";
 
 /** Istio's StringMatch: one of the three; none = presence. */
 export interface StringMatch {
@@ -199,7 +199,6 @@ export interface DestinationRuleSpec {
   readonly exportTo?: readonly string[] | undefined;
   readonly trafficPolicy?: TrafficPolicy | undefined;
   readonly subsets?: readonly Subset[] | undefined;
-  readonly workloadSelector?: LabelSelector | undefined;
 }
 
 export type MutualTlsMode = "UNSET" | "DISABLE" | "PERMISSIVE" | "STRICT";
@@ -210,5 +209,19 @@ export interface PeerAuthenticationSpec {
   readonly mtls?: { readonly mode?: MutualTlsMode | undefined } | undefined;
   readonly portLevelMtls?:
     | Readonly<Record<string, { readonly mode?: MutualTlsMode | undefined }>>
+    | undefined;
+}
+
+/** networking.istio.io Gateway, as far as it is translated. */
+export interface GatewaySpec {
+  readonly selector?: StringMap | undefined;
+  readonly servers?:
+    | readonly {
+        readonly port: { readonly number: number; readonly protocol?: string | undefined };
+        readonly hosts: readonly string[];
+        readonly tls?:
+          | { readonly mode?: string | undefined; readonly httpsRedirect?: boolean | undefined }
+          | undefined;
+      }[]
     | undefined;
 }

@@ -1,47 +1,52 @@
+import type { z } from "zod";
 import type { KubeObject } from "../../api/index.ts";
-import { SerinError } from "../../base/index.ts";
+import { type Issue, invalidDocument, issuesOf } from "../../base/index.ts";
 import { virtualServiceIssues } from "./model-check.ts";
 import type {
   DestinationRuleSpec,
+  GatewaySpec,
   PeerAuthenticationSpec,
   VirtualServiceSpec,
 } from "./model-istio.ts";
-import { listOf, objectOf } from "./model-object.ts";
+import {
+  destinationRuleSchema,
+  gatewaySchema,
+  peerAuthenticationSchema,
+  virtualServiceSchema,
+} from "./model-istio-schema.ts";
 
-/** The spec of a VirtualService. Throws SERIN_INVALID_RESOURCE naming the bad field. */
+/** The spec of a VirtualService. Throws SERIN_INVALID_RESOURCE naming every bad field. */
 export function parseVirtualService(object: KubeObject): VirtualServiceSpec {
-  const spec = objectOf(object["spec"]);
-  const hosts = listOf(spec["hosts"]);
-  if (hosts.length === 0 || hosts.some((host) => typeof host !== "string")) {
-    throw invalid(object, "spec.hosts: must be a list of names");
-  }
-  const parsed = spec as unknown as VirtualServiceSpec;
-  const issues = virtualServiceIssues(parsed);
-  if (issues.length > 0) throw invalid(object, issues.join("; "));
-  return parsed;
+  const spec = parse(object, virtualServiceSchema);
+  const issues = virtualServiceIssues(spec);
+  if (issues.length > 0) throw invalidDocument(subjectOf(object), issues);
+  return spec;
 }
 
-/** The spec of a DestinationRule. Throws SERIN_INVALID_RESOURCE naming the bad field. */
+/** The spec of a DestinationRule. Throws SERIN_INVALID_RESOURCE naming every bad field. */
 export function parseDestinationRule(object: KubeObject): DestinationRuleSpec {
-  const spec = objectOf(object["spec"]);
-  if (typeof spec["host"] !== "string" || spec["host"] === "") {
-    throw invalid(object, "spec.host: is required");
-  }
-  return spec as unknown as DestinationRuleSpec;
+  return parse(object, destinationRuleSchema);
 }
 
-/** The spec of a PeerAuthentication. */
+/** The spec of a PeerAuthentication. Throws SERIN_INVALID_RESOURCE naming every bad field. */
 export function parsePeerAuthentication(object: KubeObject): PeerAuthenticationSpec {
-  return objectOf(object["spec"]) as unknown as PeerAuthenticationSpec;
+  return parse(object, peerAuthenticationSchema);
 }
 
-function invalid(object: KubeObject, message: string): SerinError {
-  const { namespace = "default", name } = object.metadata;
-  return new SerinError(
-    "SERIN_INVALID_RESOURCE",
-    `${object.kind} ${namespace}/${name}: ${message}`,
-    {
-      source: "caller",
-    },
+/** The spec of a Gateway. Throws SERIN_INVALID_RESOURCE naming every bad field. */
+export function parseGateway(object: KubeObject): GatewaySpec {
+  return parse(object, gatewaySchema);
+}
+
+function parse<Spec>(object: KubeObject, schema: z.ZodType<Spec>): Spec {
+  const result = schema.safeParse(object["spec"] ?? {});
+  if (result.success) return result.data;
+  const issues = issuesOf(result.error).map(
+    ({ path, message }): Issue => ({ path: path === "" ? "spec" : `spec.${path}`, message }),
   );
+  throw invalidDocument(subjectOf(object), issues);
+}
+
+function subjectOf(object: KubeObject): string {
+  return `${object.kind} ${object.metadata.namespace ?? "default"}/${object.metadata.name}`;
 }

@@ -6,9 +6,11 @@ import {
   type MeshDestinationRule,
   mergeDestinationRules,
 } from "./model-destination-rules.ts";
+import { gatewayFrom, type MeshGateway } from "./model-gateways.ts";
 import { byAge, createProblemLog, type ModelProblem, type ProblemLog } from "./model-object.ts";
 import {
   parseDestinationRule,
+  parseGateway,
   parsePeerAuthentication,
   parseVirtualService,
 } from "./model-parse.ts";
@@ -42,6 +44,8 @@ export interface MeshModel extends ModelOptions {
   /** Oldest first. */
   readonly virtualServices: readonly MeshVirtualService[];
   readonly destinationRules: readonly MeshDestinationRule[];
+  /** Oldest first. */
+  readonly gateways: readonly MeshGateway[];
   /** Oldest first. */
   readonly peerAuthentications: readonly MeshPeerAuthentication[];
   /** What was left out, and why. */
@@ -80,6 +84,9 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
     workloads,
     virtualServices: virtualServices.map((each) => each.virtualService),
     destinationRules,
+    gateways: parsed(objects.gateways, parseGateway, log).map(({ object, spec }) =>
+      gatewayFrom(object, spec),
+    ),
     peerAuthentications: parsed(objects.peerAuthentications, parsePeerAuthentication, log).map(
       ({ object, spec }) => peerAuthenticationFrom(object, spec),
     ),

@@ -2,6 +2,13 @@ import { CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE } from "../../xd
 import type { MeshModel } from "./model.ts";
 import { destinationRuleFor } from "./model-destination-rules.ts";
 import type { ProxyNode } from "./proxy-node.ts";
+import {
+  type GatewayPort,
+  gatewayListener,
+  gatewayPorts,
+  gatewayRouteName,
+  gatewayRoutes,
+} from "./translate/gateway.ts";
 import { inboundCluster, inboundListener, inboundPorts } from "./translate/inbound.ts";
 import { BLACK_HOLE_CLUSTER, HTTP_PROXY_ROUTE } from "./translate/names.ts";
 import { blackHoleCluster, outboundClusters } from "./translate/outbound-clusters.ts";
@@ -37,6 +44,11 @@ export function translate(
   return createTranslator(model, options).resourcesFor(node);
 }
 
+const CLUSTER = "envoy.config.cluster.v3.Cluster";
+const ENDPOINTS = "envoy.config.endpoint.v3.ClusterLoadAssignment";
+const LISTENER = "envoy.config.listener.v3.Listener";
+const ROUTES = "envoy.config.route.v3.RouteConfiguration";
+
 type Resources = ReadonlyMap<string, XdsResource>;
 
 /** What all proxies of a namespace share. */
@@ -51,49 +63,56 @@ function translatorOf(
   encoder: ResourceEncoder,
 ): Translator {
   const outboundByNamespace = new Map<string, OutboundResources>();
-  const routesByClient = new Map<string, Resources>();
+  const httpProxyByClient = new Map<string, XdsResource>();
   const sourceLabels = sourceLabelsOf(model);
 
   const outboundOf = (namespace: string): OutboundResources =>
     remembered(outboundByNamespace, namespace, () => outbound(model, namespace, encoder));
 
-  const routesOf = (node: ProxyNode): Resources => {
+  const httpProxyOf = (node: ProxyNode): XdsResource => {
     // Routes depend on the client's namespace and on the labels that VirtualServices ask for.
     const labels = sourceLabels.map((key) => node.labels[key] ?? null);
     const key = JSON.stringify([node.namespace, ...labels]);
-    return remembered(routesByClient, key, () => {
-      const routes = httpProxyRoutes(model, node);
-      const type = "envoy.config.route.v3.RouteConfiguration";
-      return byName([encoder.resource(type, HTTP_PROXY_ROUTE, routes)]);
-    });
+    return remembered(httpProxyByClient, key, () =>
+      encoder.resource(ROUTES, HTTP_PROXY_ROUTE, httpProxyRoutes(model, node)),
+    );
   };
+
+  const gatewayRoutesOf = (port: GatewayPort, node: ProxyNode): XdsResource =>
+    encoder.resource(ROUTES, gatewayRouteName(port.number), gatewayRoutes(port, node, model));
 
   return {
     resourcesFor(node) {
       const shared = outboundOf(node.namespace);
-      const ports = node.role === "sidecar" ? inboundPorts(model, node) : [];
-      const listeners = ports.map((port) => inboundListener(port, node, model, options));
-      const hasHttpProxy = node.interceptionMode === "NONE" && node.httpProxyPort !== undefined;
-      if (node.httpProxyPort !== undefined && hasHttpProxy) {
-        listeners.push(httpProxyListener(node, node.httpProxyPort, options));
-      }
-      const inbound = ports.map((port) => inboundCluster(port, node));
-      const cluster = "envoy.config.cluster.v3.Cluster";
-      const listener = "envoy.config.listener.v3.Listener";
+      const inbound = node.role === "sidecar" ? inboundPorts(model, node) : [];
+      const gateway = node.role === "router" ? gatewayPorts(model, node) : [];
+      const proxyPort = node.interceptionMode === "NONE" ? node.httpProxyPort : undefined;
+      const listeners = [
+        ...inbound.map((port) => inboundListener(port, node, model, options)),
+        ...gateway.map((port) => gatewayListener(port, node, model, options)),
+        ...(proxyPort === undefined ? [] : [httpProxyListener(node, proxyPort, options)]),
+      ];
+      const ownClusters = inbound.map((port) => inboundCluster(port, node));
       return new Map([
         [
           CLUSTER_TYPE,
           byName([
             ...shared.clusters.values(),
-            ...inbound.map((each) => encoder.resource(cluster, each.name ?? "", each)),
+            ...ownClusters.map((each) => encoder.resource(CLUSTER, each.name ?? "", each)),
           ]),
         ],
         [ENDPOINT_TYPE, shared.endpoints],
         [
           LISTENER_TYPE,
-          byName(listeners.map((each) => encoder.resource(listener, each.name ?? "", each))),
+          byName(listeners.map((each) => encoder.resource(LISTENER, each.name ?? "", each))),
         ],
-        [ROUTE_TYPE, hasHttpProxy ? routesOf(node) : byName([])],
+        [
+          ROUTE_TYPE,
+          byName([
+            ...(proxyPort === undefined ? [] : [httpProxyOf(node)]),
+            ...gateway.map((port) => gatewayRoutesOf(port, node)),
+          ]),
+        ],
       ]);
     },
     next: (nextModel) => translatorOf(nextModel, options, encoder.next()),
@@ -105,9 +124,7 @@ function outbound(
   namespace: string,
   encoder: ResourceEncoder,
 ): OutboundResources {
-  const clusters = [
-    encoder.resource("envoy.config.cluster.v3.Cluster", BLACK_HOLE_CLUSTER, blackHoleCluster()),
-  ];
+  const clusters = [encoder.resource(CLUSTER, BLACK_HOLE_CLUSTER, blackHoleCluster())];
   const endpoints: XdsResource[] = [];
   for (const service of model.services) {
     const rule = destinationRuleFor(
@@ -117,11 +134,9 @@ function outbound(
       model.rootNamespace,
     );
     for (const { name, cluster, assignment } of outboundClusters(service, rule, model)) {
-      clusters.push(encoder.resource("envoy.config.cluster.v3.Cluster", name, cluster));
+      clusters.push(encoder.resource(CLUSTER, name, cluster));
       if (assignment === undefined) continue;
-      endpoints.push(
-        encoder.resource("envoy.config.endpoint.v3.ClusterLoadAssignment", name, assignment),
-      );
+      endpoints.push(encoder.resource(ENDPOINTS, name, assignment));
     }
   }
   return { clusters: byName(clusters), endpoints: byName(endpoints) };

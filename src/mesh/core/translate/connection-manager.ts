@@ -8,11 +8,12 @@ type RouteConfiguration = MessageTypes["envoy.config.route.v3.RouteConfiguration
 
 const MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 /** ForwardClientCertDetails */
-const FORWARD_CERT = { SANITIZE: 0, APPEND_FORWARD: 2 } as const;
+const FORWARD_CERT = { SANITIZE: 0, APPEND_FORWARD: 2, SANITIZE_SET: 3 } as const;
 
 export interface ConnectionManagerOptions {
   readonly statPrefix: string;
-  readonly direction: "inbound" | "outbound";
+  /** `gateway`: clients outside the mesh, whose headers are not believed. */
+  readonly direction: "inbound" | "outbound" | "gateway";
   /** The routes, or the name to ask for by RDS. */
   readonly routes: RouteConfiguration | string;
   readonly accessLog: boolean;
@@ -40,19 +41,23 @@ export function connectionManager(options: ConnectionManagerOptions): Filter {
         },
       ],
       server_name: "istio-envoy",
-      // The peer is a proxy of the mesh or the own application: x-forwarded-for is left as it is.
-      use_remote_address: { value: false },
+      // A proxy of the mesh and the own application are believed when they name the client.
+      use_remote_address: { value: direction === "gateway" },
       generate_request_id: { value: true },
       normalize_path: { value: true },
       stream_idle_timeout: durationFromMs(0),
       upgrade_configs: [{ upgrade_type: "websocket" }],
-      ...(direction === "inbound"
-        ? {
-            forward_client_cert_details: FORWARD_CERT.APPEND_FORWARD,
-            set_current_client_cert_details: { subject: { value: true }, dns: true, uri: true },
-          }
-        : { forward_client_cert_details: FORWARD_CERT.SANITIZE }),
+      ...clientCertificateFields(direction),
       ...(options.accessLog ? { access_log: [ACCESS_LOG] } : {}),
     }),
+  };
+}
+
+function clientCertificateFields(direction: ConnectionManagerOptions["direction"]) {
+  if (direction === "outbound") return { forward_client_cert_details: FORWARD_CERT.SANITIZE };
+  const details = direction === "inbound" ? FORWARD_CERT.APPEND_FORWARD : FORWARD_CERT.SANITIZE_SET;
+  return {
+    forward_client_cert_details: details,
+    set_current_client_cert_details: { subject: { value: true }, dns: true, uri: true },
   };
 }

@@ -1,7 +1,6 @@
-import { type MessageTypes, structFromJson } from "../../../xds/index.ts";
+import type { MessageTypes } from "../../../xds/index.ts";
 import type { MeshModel } from "../model.ts";
 import { coversHost, specificity } from "../model-hosts.ts";
-import type { Destination, HttpMatchRequest, HttpRoute } from "../model-istio.ts";
 import { isHttpProtocol } from "../model-protocol.ts";
 import { type MeshService, SERVICE_DOMAIN, type ServicePort } from "../model-services.ts";
 import {
@@ -10,21 +9,13 @@ import {
   visibleVirtualServices,
 } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
-import { configPath, HTTP_PROXY_ROUTE, outboundClusterName } from "./names.ts";
-import {
-  type ClusterNamer,
-  defaultRetryPolicy,
-  routeAction,
-  timeoutFields,
-} from "./route-action.ts";
-import { isCatchAll, routeMatch } from "./route-match.ts";
+import { HTTP_PROXY_ROUTE, outboundClusterName } from "./names.ts";
+import { defaultRetryPolicy, timeoutFields } from "./route-action.ts";
+import { type RouteClient, virtualServiceRoutes } from "./virtual-service-routes.ts";
 
 type Route = MessageTypes["envoy.config.route.v3.Route"];
 type VirtualHost = MessageTypes["envoy.config.route.v3.VirtualHost"];
 type RouteConfiguration = MessageTypes["envoy.config.route.v3.RouteConfiguration"];
-
-/** The client a route table is made for. */
-export type RouteClient = Pick<ProxyNode, "namespace" | "labels">;
 
 /** Istio's limit; Envoy's own is 4 KiB. */
 const MAX_DIRECT_BODY_BYTES = 1_048_576;
@@ -36,7 +27,11 @@ const HTTPS_PORT = 443;
  * hosts that only VirtualServices know. A host nobody knows gets 502 (Istio's REGISTRY_ONLY: with
  * the loopback network there is no original destination to pass the request on to).
  */
-export function httpProxyRoutes(model: MeshModel, client: RouteClient): RouteConfiguration {
+export function httpProxyRoutes(
+  model: MeshModel,
+  node: Pick<ProxyNode, "namespace" | "labels">,
+): RouteConfiguration {
+  const client: RouteClient = { ...node, gateways: [MESH_GATEWAY] };
   const virtualServices = visibleVirtualServices(model.virtualServices, client.namespace).filter(
     // One without HTTP rules (only tcp, tls) leaves HTTP as it is.
     ({ gateways, http }) => gateways.includes(MESH_GATEWAY) && http.length > 0,
@@ -171,68 +166,5 @@ function blockAll(): VirtualHost {
     name: "block_all",
     domains: ["*"],
     routes: [{ name: "block_all", match: { prefix: "/" }, direct_response: { status: 502 } }],
-  };
-}
-
-/** The routes of a VirtualService for one port, up to the first that catches everything. */
-function virtualServiceRoutes(
-  virtualService: MeshVirtualService,
-  port: number,
-  model: MeshModel,
-  client: RouteClient,
-): Route[] {
-  const clusterOf = clusterNamer(model, port);
-  const routes: Route[] = [];
-  for (const rule of virtualService.http) {
-    const matches: readonly (HttpMatchRequest | undefined)[] =
-      rule.match === undefined || rule.match.length === 0 ? [undefined] : rule.match;
-    for (const match of matches) {
-      if (match !== undefined && !appliesTo(match, port, client)) continue;
-      routes.push(routeOf(virtualService, rule, match, clusterOf));
-      if (isCatchAll(match)) return routes;
-    }
-  }
-  return routes;
-}
-
-/** The part of a match that is decided when the configuration is made. */
-function appliesTo(match: HttpMatchRequest, port: number, client: RouteClient): boolean {
-  const gateways = match.gateways ?? [];
-  if (gateways.length > 0 && !gateways.includes(MESH_GATEWAY)) return false;
-  if (match.port !== undefined && match.port !== 0 && match.port !== port) return false;
-  // Istio looks at the source only where the match does not name gateways.
-  if (gateways.length > 0) return true;
-  if (match.sourceNamespace && match.sourceNamespace !== client.namespace) return false;
-  return Object.entries(match.sourceLabels ?? {}).every(
-    ([key, value]) => client.labels[key] === value,
-  );
-}
-
-function routeOf(
-  virtualService: MeshVirtualService,
-  rule: HttpRoute,
-  match: HttpMatchRequest | undefined,
-  clusterOf: ClusterNamer,
-): Route {
-  const envoyMatch = routeMatch(match);
-  const name = [rule.name, match?.name].filter((part) => part !== undefined && part !== "");
-  return {
-    name: name.join("."),
-    match: envoyMatch,
-    ...routeAction(rule, envoyMatch, clusterOf),
-    metadata: {
-      filter_metadata: {
-        istio: structFromJson({ config: configPath("virtual-service", virtualService) }),
-      },
-    },
-  };
-}
-
-/** A destination without a port means the service's only port, else the port that was asked for. */
-function clusterNamer(model: MeshModel, listenerPort: number): ClusterNamer {
-  return ({ host, port, subset }: Destination) => {
-    const service = model.serviceByHost.get(host);
-    const only = service?.ports.length === 1 ? service.ports[0]?.number : undefined;
-    return outboundClusterName(host, port?.number ?? only ?? listenerPort, subset);
   };
 }

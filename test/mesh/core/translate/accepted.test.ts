@@ -15,6 +15,7 @@ import {
   service,
   virtualService,
 } from "../support/objects.ts";
+import { RICH_DESTINATION_RULE, RICH_VIRTUAL_SERVICE } from "../support/rich.ts";
 import { nodeOf, REVIEWS_V1, translated } from "../support/translated.ts";
 
 const TEXTBOOK = "examples/bookinfo/networking";
@@ -47,98 +48,10 @@ const MESHES: Readonly<Record<string, MeshObjects>> = {
     ]),
   ),
   "every traffic policy": mesh(bookinfo(), {
-    destinationRules: [
-      destinationRule(
-        { name: "reviews" },
-        {
-          host: "reviews",
-          trafficPolicy: {
-            loadBalancer: { simple: "ROUND_ROBIN" },
-            connectionPool: {
-              tcp: { maxConnections: 100, connectTimeout: "1s" },
-              http: {
-                http1MaxPendingRequests: 50,
-                maxRequestsPerConnection: 2,
-                idleTimeout: "10s",
-              },
-            },
-            outlierDetection: {
-              consecutiveErrors: 5,
-              consecutiveGatewayErrors: 0,
-              interval: "30s",
-              baseEjectionTime: "30s",
-              maxEjectionPercent: 50,
-              minHealthPercent: 30,
-            },
-          },
-          subsets: [
-            { name: "v1", labels: { version: "v1" }, trafficPolicy: { tls: { mode: "DISABLE" } } },
-            {
-              name: "v2",
-              labels: { version: "v2" },
-              trafficPolicy: { tls: { mode: "ISTIO_MUTUAL" } },
-            },
-            {
-              name: "v3",
-              labels: { version: "v3" },
-              trafficPolicy: { tls: { mode: "SIMPLE", sni: "x.example" } },
-            },
-          ],
-        },
-      ),
-    ],
+    destinationRules: [destinationRule({ name: "reviews" }, RICH_DESTINATION_RULE)],
   }),
   "every route our proxy takes": mesh(bookinfo(), rules, {
-    virtualServices: [
-      virtualService(
-        { name: "reviews" },
-        {
-          hosts: ["reviews", "reviews.example.com", "*.wild.example.com"],
-          http: [
-            {
-              match: [{ uri: { prefix: "/old" } }],
-              redirect: { uri: "/new", authority: "x.example", redirectCode: 302 },
-            },
-            {
-              match: [{ uri: { exact: "/teapot" } }],
-              directResponse: { status: 418, body: { string: "x".repeat(10_000) } },
-            },
-            {
-              match: [
-                { uri: { regex: "/a/[0-9]+" }, method: { exact: "GET" } },
-                { authority: { prefix: "rev" }, withoutHeaders: { user: { regex: "j.*" } } },
-                {
-                  headers: { user: {}, cookie: { regex: ".*x=(1|2).*" } },
-                  scheme: { exact: "http" },
-                },
-              ],
-              rewrite: { authority: "api.example" },
-              timeout: "3s",
-              retries: {
-                attempts: 3,
-                perTryTimeout: "1s",
-                retryOn: "5xx,reset,connect-failure,503",
-                backoff: "10ms",
-              },
-              headers: {
-                request: { set: { a: "1" }, add: { b: "100%%" }, remove: ["c"] },
-                response: { set: { d: "1" } },
-              },
-              route: [
-                { ...to("v1", 80), headers: { request: { set: { v: "1" } } } },
-                to("v2", 15),
-                to("v3", 5),
-              ],
-              mirrors: [
-                { destination: { host: "reviews", subset: "v3" }, percentage: { value: 0.5 } },
-              ],
-            },
-            { match: [{ uri: { prefix: "/api/" } }], rewrite: { uri: "/" }, route: [to("v1", 1)] },
-            { route: [to("v1", 90), to("v2", 10)] },
-          ],
-        },
-      ),
-    ],
+    virtualServices: [virtualService({ name: "reviews" }, RICH_VIRTUAL_SERVICE)],
   }),
   "every protocol, STRICT": mesh(
     bookinfo(),

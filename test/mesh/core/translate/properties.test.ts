@@ -5,7 +5,15 @@ import type { KubeObject } from "../../../../src/api/index.ts";
 import type { MeshObjects } from "../../../../src/mesh/core/mesh-objects.ts";
 import { CLUSTER_TYPE, ENDPOINT_TYPE } from "../../../../src/xds/index.ts";
 import { acceptedByOurProxy, resource } from "../support/accept.ts";
-import { destinationRule, mesh, service, virtualService } from "../support/objects.ts";
+import {
+  bookinfo,
+  destinationRule,
+  mesh,
+  reviewsSubsets,
+  service,
+  virtualService,
+} from "../support/objects.ts";
+import { RICH_DESTINATION_RULE, RICH_VIRTUAL_SERVICE } from "../support/rich.ts";
 import { nodeOf, translated } from "../support/translated.ts";
 
 const SEED = 20261123;
@@ -195,5 +203,36 @@ test("weights go through as they are written; nothing but zeros is dropped", () 
       assert.deepEqual(actual, expected);
     }),
     { seed: SEED, numRuns: 200 },
+  );
+});
+
+/** The same document with one value, anywhere in it, replaced. */
+function replaced(value: unknown, place: number, by: unknown): unknown {
+  let at = 0;
+  const visit = (node: unknown): unknown => {
+    if (at++ === place) return by;
+    if (Array.isArray(node)) return node.map(visit);
+    if (typeof node !== "object" || node === null) return node;
+    return Object.fromEntries(Object.entries(node).map(([key, each]) => [key, visit(each)]));
+  };
+  return visit(value);
+}
+
+test("one wrong value anywhere never throws, and never reaches a proxy", () => {
+  const junk = fc.constantFrom<unknown>(
+    ...[null, "", "x", "%", "\r\n", "(", "*", 0, -1, 1.5, 99_999, 1e20, true, [], {}, [null]],
+    ...[{ exact: null }, { a: "b" }, "5x", "-1s", [{}]],
+  );
+  fc.assert(
+    fc.property(fc.nat(150), junk, fc.boolean(), (place, by, isRule) => {
+      const spec = replaced(isRule ? RICH_DESTINATION_RULE : RICH_VIRTUAL_SERVICE, place, by);
+      const named = { name: "reviews" };
+      const objects = mesh(bookinfo(), {
+        destinationRules: [isRule ? destinationRule(named, spec as object) : reviewsSubsets()],
+        virtualServices: isRule ? [] : [virtualService(named, spec as object)],
+      });
+      acceptedByOurProxy(translated(objects));
+    }),
+    { seed: SEED, numRuns: 2000 },
   );
 });

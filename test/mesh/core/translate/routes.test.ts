@@ -572,8 +572,8 @@ test("clients are served the same table unless a VirtualService tells them apart
   const { createTranslator } = await import("../../../../src/mesh/core/translate.ts");
   const same = createTranslator(modelOf(bookinfo()), { accessLog: false });
   assert.equal(
-    same.resourcesFor(PRODUCTPAGE).get(ROUTE_TYPE),
-    same.resourcesFor(REVIEWS_V1).get(ROUTE_TYPE),
+    same.resourcesFor(PRODUCTPAGE).get(ROUTE_TYPE)?.get("http_proxy"),
+    same.resourcesFor(REVIEWS_V1).get(ROUTE_TYPE)?.get("http_proxy"),
   );
   const apart = createTranslator(
     modelOf(
