@@ -119,7 +119,8 @@ async function validated(envoy: string, file: string): Promise<void> {
   assert.equal(code, 0, Buffer.concat(said).toString());
 }
 
-type Json = { [key: string]: unknown };
+/** Protobuf JSON. */
+export type Json = { [key: string]: unknown };
 
 /** The bootstrap that holds the whole set: what comes by EDS, RDS and SDS is put in place. */
 export function staticBootstrap(set: ResourceSet, secrets: readonly Json[] = []): Json {
