@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type KubeObject, RESOURCES } from "../../api/index.ts";
 import { messageOf, SerinError } from "../../base/index.ts";
 import type { Clock, Logger } from "../../runtime/index.ts";
-import { stringAt } from "../core/api/json.ts";
+import { objectsAt, stringAt } from "../core/api/json.ts";
 import type { ImageMap } from "../core/node-agent/image-map.ts";
 import { APPLICATION_ADDRESS_ANNOTATION, podNetwork } from "../core/node-agent/network.ts";
 import { type Pod, parsePod } from "../core/node-agent/pod.ts";
@@ -132,7 +132,8 @@ class Agent {
     if (object === undefined) {
       throw new SerinError("SERIN_NOT_FOUND", `pods "${name}" not found`, { source: "caller" });
     }
-    yield* this.#node.logs.read(ownerOf(object), container, options);
+    const waiting = waitingReason(object, container);
+    yield* this.#node.logs.read(ownerOf(object), container, { ...options, waiting });
   }
 
   #onPod({ type, object }: LocalWatchEvent): void {
@@ -287,6 +288,15 @@ function isOurs(object: KubeObject): boolean {
     phase !== "Succeeded" &&
     phase !== "Failed"
   );
+}
+
+/** Why a container does not run, for whoever asks for its log. */
+function waitingReason(pod: KubeObject, container: string): string | undefined {
+  const statuses = ["initContainerStatuses", "containerStatuses"].flatMap((list) =>
+    objectsAt(pod, "status", list),
+  );
+  const status = statuses.find((each) => each["name"] === container);
+  return stringAt(status, "state", "waiting", "reason");
 }
 
 function isSelected({ spec }: Pod): boolean {

@@ -14,7 +14,10 @@ export interface LogOwner {
   readonly uid: string;
 }
 
-type ReadOptions = Parameters<PodLogs["read"]>[1];
+type ReadOptions = Parameters<PodLogs["read"]>[1] & {
+  /** Why the container does not run, if that is so. */
+  readonly waiting?: string | undefined;
+};
 
 const READ_BYTES = 64 * 1024;
 
@@ -70,7 +73,7 @@ export class LogStore {
     const dir = this.#containerDir(owner, container);
     const runs = runsIn(dir).sort((a, b) => b - a);
     const run = runs[options.previous ? 1 : 0];
-    if (run === undefined) throw noSuchRun(owner, container, options.previous);
+    if (run === undefined) throw noSuchRun(owner, container, options);
     const path = join(dir, `${run}.log`);
     let leftBytes = options.limitBytes ?? Number.POSITIVE_INFINITY;
     for await (const line of this.#lines(path, options)) {
@@ -183,10 +186,10 @@ function suffixes(): string[] {
   return ["", ...Array.from({ length: ROTATED_FILES }, (_, n) => `.${n + 1}`)];
 }
 
-function noSuchRun(owner: LogOwner, container: string, isPrevious: boolean): SerinError {
+function noSuchRun(owner: LogOwner, container: string, options: ReadOptions): SerinError {
   const where = `container ${JSON.stringify(container)} in pod ${JSON.stringify(owner.name)}`;
-  const message = isPrevious
+  const message = options.previous
     ? `previous terminated ${where} not found`
-    : `${where} is waiting to start`;
+    : `${where} is waiting to start: ${options.waiting ?? "ContainerCreating"}`;
   return new SerinError("SERIN_NOT_FOUND", message, { source: "caller" });
 }

@@ -120,6 +120,11 @@ export async function startTestNode(
       }
     },
     async logged(name, text, { container = "app", previous = false } = {}) {
+      await node.until(name, `container ${container} has begun`, (pod) => {
+        const isWaiting = at(statusOf(pod, container), "state", "waiting") !== undefined;
+        const hasRun = at(statusOf(pod, container), "lastState", "terminated") !== undefined;
+        return statusOf(pod, container)["name"] === container && (!isWaiting || hasRun);
+      });
       const signal = AbortSignal.timeout(DEADLINE_MS);
       let log = "";
       const how = { follow: true, previous, timestamps: false, signal };
