@@ -1,5 +1,5 @@
 import type { KubeObject } from "../../api/index.ts";
-import { coversHost, isVisible, resolveHost, specificity } from "./model-hosts.ts";
+import { hostLookup, isVisible, resolveHost } from "./model-hosts.ts";
 import type { DestinationRuleSpec, Subset, TrafficPolicy } from "./model-istio.ts";
 
 /** The DestinationRules of one namespace for one host, merged. */
@@ -44,24 +44,33 @@ export function mergeDestinationRules(
   return [...merged.values()];
 }
 
+/** Finds the rule that a client follows for a service. */
+export type DestinationRuleLookup = (service: {
+  readonly host: string;
+  readonly namespace: string;
+}) => MeshDestinationRule | undefined;
+
 /**
- * The rule that a client in `client` follows for a service: its own namespace's, else the service's,
- * else the root namespace's; in each the one that names the host most exactly.
+ * The rules as a client in `client` sees them: its own namespace's, else the service's, else the root
+ * namespace's; in each the one that names the host most exactly.
  */
-export function destinationRuleFor(
+export function destinationRulesFor(
   rules: readonly MeshDestinationRule[],
-  service: { readonly host: string; readonly namespace: string },
   client: string,
   rootNamespace: string,
-): MeshDestinationRule | undefined {
-  for (const namespace of new Set([client, service.namespace, rootNamespace])) {
-    let best: MeshDestinationRule | undefined;
-    for (const rule of rules) {
-      if (rule.namespace !== namespace || !isVisible(rule, client)) continue;
-      if (!coversHost(rule.host, service.host)) continue;
-      if (best === undefined || specificity(rule.host) > specificity(best.host)) best = rule;
+): DestinationRuleLookup {
+  const visible = Map.groupBy(
+    rules.filter((rule) => isVisible(rule, client)),
+    (rule) => rule.namespace,
+  );
+  const byNamespace = new Map(
+    [...visible].map(([namespace, list]) => [namespace, hostLookup(list, (rule) => [rule.host])]),
+  );
+  return (service) => {
+    for (const namespace of new Set([client, service.namespace, rootNamespace])) {
+      const found = byNamespace.get(namespace)?.(service.host);
+      if (found !== undefined) return found;
     }
-    if (best !== undefined) return best;
-  }
-  return undefined;
+    return undefined;
+  };
 }

@@ -25,9 +25,26 @@ export function coversHost(pattern: string, host: string): boolean {
   );
 }
 
-/** How exactly a pattern names a host: exact names first, then the longer wildcard. */
-export function specificity(pattern: string): number {
-  return pattern.startsWith("*") ? pattern.length : Number.MAX_SAFE_INTEGER;
+/**
+ * Finds what names a host most exactly: by its full name, else by the longest wildcard; the first of
+ * the list among equals. Cost: the number of wildcards.
+ */
+export function hostLookup<T>(
+  all: readonly T[],
+  hostsOf: (each: T) => readonly string[],
+): (host: string) => T | undefined {
+  const exact = new Map<string, T>();
+  const wildcards: { readonly pattern: string; readonly value: T }[] = [];
+  for (const value of all) {
+    for (const host of hostsOf(value)) {
+      if (host.startsWith("*")) wildcards.push({ pattern: host, value });
+      else if (!exact.has(host)) exact.set(host, value);
+    }
+  }
+  // Stable, so that the first of equally long ones stays first.
+  wildcards.sort((a, b) => b.pattern.length - a.pattern.length);
+  return (host) =>
+    exact.get(host) ?? wildcards.find(({ pattern }) => coversHost(pattern, host))?.value;
 }
 
 /** Whether a resource of `namespace` with this `exportTo` is seen from `client`. */

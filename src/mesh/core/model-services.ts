@@ -37,6 +37,14 @@ export interface MeshService {
   readonly serviceAccounts: readonly { readonly namespace: string; readonly name: string }[];
 }
 
+/** A service port that leads to a pod. */
+export interface ServedPort {
+  readonly service: MeshService;
+  readonly port: ServicePort;
+  /** The pod's own port. */
+  readonly targetPort: number;
+}
+
 /** The DNS suffix of services. */
 export const SERVICE_DOMAIN = "svc.cluster.local";
 
@@ -53,6 +61,24 @@ export function buildServices(
       return serviceFrom(service, slices.get(`${namespace}/${name}`) ?? [], workloads);
     })
     .sort((a, b) => compare(a.host, b.host));
+}
+
+/** Which service ports lead to each pod, ready or not. */
+export function servedPortsOf(
+  services: readonly MeshService[],
+): ReadonlyMap<Workload, readonly ServedPort[]> {
+  const served = new Map<Workload, ServedPort[]>();
+  for (const service of services) {
+    for (const port of service.ports) {
+      for (const { workload, port: targetPort } of port.endpoints) {
+        if (workload === undefined) continue;
+        const list = served.get(workload);
+        if (list === undefined) served.set(workload, [{ service, port, targetPort }]);
+        else list.push({ service, port, targetPort });
+      }
+    }
+  }
+  return served;
 }
 
 function slicesByService(slices: readonly KubeObject[]): Map<string, KubeObject[]> {

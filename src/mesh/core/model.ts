@@ -2,7 +2,8 @@ import type { KubeObject } from "../../api/index.ts";
 import { messageOf } from "../../base/index.ts";
 import type { MeshObjects } from "./mesh-objects.ts";
 import {
-  destinationRuleFor,
+  type DestinationRuleLookup,
+  destinationRulesFor,
   type MeshDestinationRule,
   mergeDestinationRules,
 } from "./model-destination-rules.ts";
@@ -18,7 +19,12 @@ import {
   type MeshPeerAuthentication,
   peerAuthenticationFrom,
 } from "./model-peer-authentication.ts";
-import { buildServices, type MeshService } from "./model-services.ts";
+import {
+  buildServices,
+  type MeshService,
+  type ServedPort,
+  servedPortsOf,
+} from "./model-services.ts";
 import {
   destinationsOf,
   MESH_GATEWAY,
@@ -41,6 +47,8 @@ export interface MeshModel extends ModelOptions {
   readonly serviceByHost: ReadonlyMap<string, MeshService>;
   /** Pods by `namespace/name`. */
   readonly workloads: ReadonlyMap<string, Workload>;
+  /** The service ports behind which a pod is; in order of the services' hosts. */
+  readonly servedPorts: ReadonlyMap<Workload, readonly ServedPort[]>;
   /** Oldest first. */
   readonly virtualServices: readonly MeshVirtualService[];
   readonly destinationRules: readonly MeshDestinationRule[];
@@ -82,6 +90,7 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
     services,
     serviceByHost,
     workloads,
+    servedPorts: servedPortsOf(services),
     virtualServices: virtualServices.map((each) => each.virtualService),
     destinationRules,
     gateways: parsed(objects.gateways, parseGateway, log).map(({ object, spec }) =>
@@ -91,8 +100,15 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
       ({ object, spec }) => peerAuthenticationFrom(object, spec),
     ),
   };
+  const lookups = new Map<string, DestinationRuleLookup>();
+  const rulesOf = (namespace: string): DestinationRuleLookup => {
+    const known = lookups.get(namespace);
+    const lookup = known ?? destinationRulesFor(destinationRules, namespace, options.rootNamespace);
+    lookups.set(namespace, lookup);
+    return lookup;
+  };
   for (const { object, virtualService } of virtualServices) {
-    reportDestinations(object, virtualService, model, log);
+    reportDestinations(object, virtualService, model, rulesOf, log);
   }
   reportConflicts(virtualServices, log);
   return { ...model, problems: log.problems };
@@ -118,7 +134,8 @@ function parsed<Spec>(
 function reportDestinations(
   object: KubeObject,
   virtualService: MeshVirtualService,
-  model: Omit<MeshModel, "problems">,
+  model: Pick<MeshModel, "serviceByHost">,
+  rulesOf: (namespace: string) => DestinationRuleLookup,
   log: ProblemLog,
 ): void {
   const messages = new Set<string>();
@@ -129,12 +146,7 @@ function reportDestinations(
       continue;
     }
     if (subset === undefined || subset === "") continue;
-    const rule = destinationRuleFor(
-      model.destinationRules,
-      service,
-      virtualService.namespace,
-      model.rootNamespace,
-    );
+    const rule = rulesOf(virtualService.namespace)(service);
     if (rule?.subsets.some((known) => known.name === subset) !== true) {
       messages.add(
         `destination ${host} names subset ${subset}, which no DestinationRule defines; requests to it get 503`,

@@ -1,6 +1,12 @@
-import { CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE } from "../../xds/index.ts";
+import {
+  CLUSTER_TYPE,
+  ENDPOINT_TYPE,
+  LISTENER_TYPE,
+  type ResourceTypeUrl,
+  ROUTE_TYPE,
+} from "../../xds/index.ts";
 import type { MeshModel } from "./model.ts";
-import { destinationRuleFor } from "./model-destination-rules.ts";
+import { destinationRulesFor } from "./model-destination-rules.ts";
 import type { ProxyNode } from "./proxy-node.ts";
 import {
   type GatewayPort,
@@ -10,6 +16,7 @@ import {
   gatewayRoutes,
 } from "./translate/gateway.ts";
 import { inboundCluster, inboundListener, inboundPorts } from "./translate/inbound.ts";
+import { JoinedMap } from "./translate/joined-map.ts";
 import { BLACK_HOLE_CLUSTER, HTTP_PROXY_ROUTE } from "./translate/names.ts";
 import { blackHoleCluster, outboundClusters } from "./translate/outbound-clusters.ts";
 import { httpProxyListener } from "./translate/outbound-listener.ts";
@@ -93,13 +100,13 @@ function translatorOf(
         ...(proxyPort === undefined ? [] : [httpProxyListener(node, proxyPort, options)]),
       ];
       const ownClusters = inbound.map((port) => inboundCluster(port, node));
-      return new Map([
+      return new Map<ResourceTypeUrl, Resources>([
         [
           CLUSTER_TYPE,
-          byName([
-            ...shared.clusters.values(),
-            ...ownClusters.map((each) => encoder.resource(CLUSTER, each.name ?? "", each)),
-          ]),
+          new JoinedMap(
+            shared.clusters,
+            byName(ownClusters.map((each) => encoder.resource(CLUSTER, each.name ?? "", each))),
+          ),
         ],
         [ENDPOINT_TYPE, shared.endpoints],
         [
@@ -126,14 +133,13 @@ function outbound(
 ): OutboundResources {
   const clusters = [encoder.resource(CLUSTER, BLACK_HOLE_CLUSTER, blackHoleCluster())];
   const endpoints: XdsResource[] = [];
+  const ruleFor = destinationRulesFor(model.destinationRules, namespace, model.rootNamespace);
   for (const service of model.services) {
-    const rule = destinationRuleFor(
-      model.destinationRules,
+    for (const { name, cluster, assignment } of outboundClusters(
       service,
-      namespace,
-      model.rootNamespace,
-    );
-    for (const { name, cluster, assignment } of outboundClusters(service, rule, model)) {
+      ruleFor(service),
+      model,
+    )) {
       clusters.push(encoder.resource(CLUSTER, name, cluster));
       if (assignment === undefined) continue;
       endpoints.push(encoder.resource(ENDPOINTS, name, assignment));

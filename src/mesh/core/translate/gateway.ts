@@ -77,15 +77,8 @@ export function gatewayListener(
 /** Istio: the Gateway names the Service's port, the pod listens on its target. */
 function targetPort(port: number, node: ProxyNode, model: MeshModel): number {
   const pod = model.workloads.get(`${node.namespace}/${node.name}`);
-  if (pod === undefined) return port;
-  for (const service of model.services) {
-    if (service.namespace !== node.namespace) continue;
-    const endpoint = service.ports
-      .find((each) => each.number === port)
-      ?.endpoints.find((each) => each.workload === pod);
-    if (endpoint !== undefined) return endpoint.port;
-  }
-  return port;
+  const served = pod === undefined ? [] : (model.servedPorts.get(pod) ?? []);
+  return served.find((each) => each.port.number === port)?.targetPort ?? port;
 }
 
 /** The routes of a gateway port: what the VirtualServices bound to its Gateways say, host by host. */

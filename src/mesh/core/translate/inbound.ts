@@ -40,30 +40,22 @@ const TCP_ALPN = ["istio", "istio-peer-exchange"];
  */
 export function inboundPorts(model: MeshModel, node: ProxyNode): readonly InboundPort[] {
   const pod = model.workloads.get(`${node.namespace}/${node.name}`);
-  const names = new Map<number, string | undefined>();
-  for (const port of pod?.containerPorts ?? []) names.set(port.number, port.name);
-  const services = new Map<number, { service: MeshService; protocol: PortProtocol }[]>();
-  for (const service of model.services) {
-    if (service.namespace !== node.namespace) continue;
-    for (const port of service.ports) {
-      for (const endpoint of port.endpoints) {
-        if (endpoint.workload === undefined || endpoint.workload !== pod) continue;
-        const list = services.get(endpoint.port) ?? [];
-        services.set(endpoint.port, [...list, { service, protocol: port.protocol }]);
-        if (!names.has(endpoint.port)) names.set(endpoint.port, undefined);
-      }
-    }
-  }
+  if (pod === undefined) return [];
+  const served = Map.groupBy(model.servedPorts.get(pod) ?? [], (each) => each.targetPort);
+  const names = new Map<number, string | undefined>([
+    ...[...served.keys()].map((number) => [number, undefined] as const),
+    ...pod.containerPorts.map((port) => [port.number, port.name] as const),
+  ]);
   return [...names.entries()]
     .filter(([number]) => !SIDECAR_PORTS.has(number))
     .sort(([a], [b]) => a - b)
     .map(([number, name]) => {
-      const behind = services.get(number) ?? [];
-      const declared = behind.find((each) => each.protocol !== "auto") ?? behind[0];
+      const behind = served.get(number) ?? [];
+      const declared = behind.find(({ port }) => port.protocol !== "auto") ?? behind[0];
       const own = protocolOf({ number, transport: "TCP", appProtocol: undefined, name });
       return {
         number,
-        protocol: declared?.protocol ?? own,
+        protocol: declared?.port.protocol ?? own,
         services: [...new Set(behind.map((each) => each.service))],
       };
     });

@@ -1,6 +1,6 @@
 import type { MessageTypes } from "../../../xds/index.ts";
 import type { MeshModel } from "../model.ts";
-import { coversHost, specificity } from "../model-hosts.ts";
+import { hostLookup } from "../model-hosts.ts";
 import { isHttpProtocol } from "../model-protocol.ts";
 import { type MeshService, SERVICE_DOMAIN, type ServicePort } from "../model-services.ts";
 import {
@@ -36,6 +36,7 @@ export function httpProxyRoutes(
     // One without HTTP rules (only tcp, tls) leaves HTTP as it is.
     ({ gateways, http }) => gateways.includes(MESH_GATEWAY) && http.length > 0,
   );
+  const virtualServiceOf = hostLookup(virtualServices, ({ hosts }) => hosts);
   const domains = createDomainRegister();
   const hosts: VirtualHost[] = [];
   // A service of the client's own namespace has the first claim on a name.
@@ -44,7 +45,7 @@ export function httpProxyRoutes(
   );
   for (const service of services) {
     const ports = service.ports.filter((port) => isHttpProtocol(port.protocol));
-    const virtualService = virtualServiceOf(virtualServices, service.host);
+    const virtualService = virtualServiceOf(service.host);
     for (const port of ports) {
       const claimed = domains.claim(serviceDomains(service, port, ports, client.namespace));
       if (claimed.length === 0) continue;
@@ -79,23 +80,6 @@ function createDomainRegister() {
       return free;
     },
   };
-}
-
-/** The most exact host wins, the first of the list among equals. */
-function virtualServiceOf(
-  virtualServices: readonly MeshVirtualService[],
-  host: string,
-): MeshVirtualService | undefined {
-  let best: MeshVirtualService | undefined;
-  let bestSpecificity = -1;
-  for (const virtualService of virtualServices) {
-    for (const pattern of virtualService.hosts) {
-      if (!coversHost(pattern, host) || specificity(pattern) <= bestSpecificity) continue;
-      best = virtualService;
-      bestSpecificity = specificity(pattern);
-    }
-  }
-  return best;
 }
 
 /** The names a client may use; without a port they mean port 80, or the first HTTP port. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { MeshObjects } from "../../../../src/mesh/core/mesh-objects.ts";
 import { buildModel } from "../../../../src/mesh/core/model.ts";
-import { destinationRuleFor } from "../../../../src/mesh/core/model-destination-rules.ts";
+import { destinationRulesFor } from "../../../../src/mesh/core/model-destination-rules.ts";
 import { mutualTlsModeOf } from "../../../../src/mesh/core/model-peer-authentication.ts";
 import { protocolOf } from "../../../../src/mesh/core/model-protocol.ts";
 import {
@@ -204,7 +204,7 @@ test("a client follows its own namespace's rule, then the service's, then the ro
   const chosen = (client: string, ...rules: ReturnType<typeof rule>[]) => {
     const model = build(mesh(bookinfo(), { destinationRules: rules }));
     const target = { host: REVIEWS, namespace: "default" };
-    return destinationRuleFor(model.destinationRules, target, client, "istio-system")?.name;
+    return destinationRulesFor(model.destinationRules, client, "istio-system")(target)?.name;
   };
   const all = [rule("istio-system"), rule("default"), rule("shop")];
   assert.equal(chosen("shop", ...all), "in-shop");
@@ -220,7 +220,7 @@ test("the exact host of a rule beats a wildcard, and the longer wildcard the sho
   const chosen = (...rules: ReturnType<typeof rule>[]) => {
     const model = build(mesh(bookinfo(), { destinationRules: rules }));
     const target = { host: REVIEWS, namespace: "default" };
-    return destinationRuleFor(model.destinationRules, target, "default", "istio-system")?.name;
+    return destinationRulesFor(model.destinationRules, "default", "istio-system")(target)?.name;
   };
   const wide = rule("wide", "*.cluster.local");
   const near = rule("near", "*.default.svc.cluster.local");
