@@ -1,5 +1,6 @@
 import type { Issue } from "../../base/index.ts";
 import type {
+  DestinationRuleSpec,
   HeaderOperations,
   Headers,
   HttpMatchRequest,
@@ -27,6 +28,41 @@ export function virtualServiceIssues(spec: VirtualServiceSpec): readonly Issue[]
     ),
     ...(spec.http ?? []).flatMap((route, i) => routeIssues(route, `spec.http[${i}]`)),
   ];
+}
+
+/** Fields of a VirtualService that are valid and do nothing yet, one sentence each. */
+export function ignoredFields(spec: VirtualServiceSpec): readonly string[] {
+  const routes = spec.http ?? [];
+  return [
+    ...(["tcp", "tls"] as const)
+      .filter((field) => spec[field] !== undefined)
+      .map((field) => `spec.${field} has no effect yet, only spec.http has`),
+    ...routes.flatMap((route, i) =>
+      route.corsPolicy === undefined
+        ? []
+        : [`spec.http[${i}].corsPolicy has no effect yet; the rest of the route has`],
+    ),
+  ];
+}
+
+/** Fields of a DestinationRule that are valid and do nothing yet, one sentence each. */
+export function ignoredPolicies(spec: DestinationRuleSpec): readonly string[] {
+  const policies = [
+    ["spec.trafficPolicy", spec.trafficPolicy] as const,
+    ...(spec.subsets ?? []).map(
+      (subset, i) => [`spec.subsets[${i}].trafficPolicy`, subset.trafficPolicy] as const,
+    ),
+  ];
+  return policies.flatMap(([path, policy]) => {
+    const all = [policy, ...(policy?.portLevelSettings ?? [])];
+    const hasHash = all.some((each) => each?.loadBalancer?.consistentHash !== undefined);
+    const hasPassthrough = all.some((each) => each?.loadBalancer?.simple === "PASSTHROUGH");
+    return hasHash || hasPassthrough
+      ? [
+          `${path}.loadBalancer: consistentHash and PASSTHROUGH have no effect yet, LEAST_REQUEST is used`,
+        ]
+      : [];
+  });
 }
 
 function routeIssues(route: HttpRoute, path: string): readonly Issue[] {

@@ -140,10 +140,14 @@ export const virtualServiceSchema: z.ZodType<VirtualServiceSpec> = z.object({
   gateways: texts.optional(),
   exportTo: texts.optional(),
   http: z.array(httpRoute).optional(),
+  tcp: z.unknown().optional(),
+  tls: z.unknown().optional(),
 });
 
 const policyFields = {
-  loadBalancer: z.object({ simple: text.optional() }).optional(),
+  loadBalancer: z
+    .object({ simple: text.optional(), consistentHash: z.unknown().optional() })
+    .optional(),
   connectionPool: z
     .object({
       tcp: z

@@ -129,6 +129,9 @@ export interface VirtualServiceSpec {
   readonly gateways?: readonly string[] | undefined;
   readonly exportTo?: readonly string[] | undefined;
   readonly http?: readonly HttpRoute[] | undefined;
+  /** Only looked at to say that they do nothing yet. */
+  readonly tcp?: unknown;
+  readonly tls?: unknown;
 }
 
 export interface ConnectionPool {
@@ -173,7 +176,13 @@ export interface ClientTlsSettings {
 }
 
 export interface PolicyBlocks {
-  readonly loadBalancer?: { readonly simple?: string | undefined } | undefined;
+  readonly loadBalancer?:
+    | {
+        readonly simple?: string | undefined;
+        /** Only looked at to say that it does nothing yet. */
+        readonly consistentHash?: unknown;
+      }
+    | undefined;
   readonly connectionPool?: ConnectionPool | undefined;
   readonly outlierDetection?: OutlierDetection | undefined;
   readonly tls?: ClientTlsSettings | undefined;

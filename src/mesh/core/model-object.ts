@@ -1,6 +1,6 @@
 import type { KubeObject } from "../../api/index.ts";
 
-/** One thing wrong with a resource, which is left out (as a whole or in part) because of it. */
+/** One thing that a resource says and that does not happen; an invalid resource is left out. */
 export interface ModelProblem {
   readonly kind: string;
   readonly namespace: string;

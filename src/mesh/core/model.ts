@@ -1,6 +1,7 @@
 import type { KubeObject } from "../../api/index.ts";
 import { messageOf } from "../../base/index.ts";
 import type { MeshObjects } from "./mesh-objects.ts";
+import { ignoredFields, ignoredPolicies } from "./model-check.ts";
 import {
   type DestinationRuleLookup,
   destinationRulesFor,
@@ -56,7 +57,7 @@ export interface MeshModel extends ModelOptions {
   readonly gateways: readonly MeshGateway[];
   /** Oldest first. */
   readonly peerAuthentications: readonly MeshPeerAuthentication[];
-  /** What was left out, and why. */
+  /** What was left out, does nothing or cannot work, and why. */
   readonly problems: readonly ModelProblem[];
 }
 
@@ -75,14 +76,15 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
   const services = buildServices(objects.services, objects.endpointSlices, workloads);
   const serviceByHost = new Map(services.map((service) => [service.host, service]));
   const isService = (host: string): boolean => serviceByHost.has(host);
-  const destinationRules = mergeDestinationRules(
-    parsed(objects.destinationRules, parseDestinationRule, log),
-    isService,
-  );
+  const ruleSpecs = parsed(objects.destinationRules, parseDestinationRule, log);
+  for (const { object, spec } of ruleSpecs) {
+    for (const message of ignoredPolicies(spec)) log.report(object, message);
+  }
+  const destinationRules = mergeDestinationRules(ruleSpecs, isService);
   const virtualServices = parsed(objects.virtualServices, parseVirtualService, log).map(
     ({ object, spec }) => {
-      const virtualService = virtualServiceFrom(object, spec, isService);
-      return { object, virtualService };
+      for (const message of ignoredFields(spec)) log.report(object, message);
+      return { object, virtualService: virtualServiceFrom(object, spec, isService) };
     },
   );
   const model = {

@@ -141,6 +141,38 @@ test("names a subset or a host that does not exist", () => {
   assert.match(messages.join("\n"), /nowhere\.default\.svc\.cluster\.local is not a service/);
 });
 
+test("says which fields do nothing yet", () => {
+  const model = build(
+    mesh(bookinfo(), {
+      destinationRules: [
+        destinationRule(
+          { name: "hash" },
+          {
+            host: "reviews",
+            trafficPolicy: { loadBalancer: { consistentHash: { httpHeaderName: "user" } } },
+          },
+        ),
+      ],
+      virtualServices: [
+        virtualService(
+          { name: "cors" },
+          {
+            hosts: ["reviews"],
+            tcp: [{ route: [{ destination: { host: "reviews" } }] }],
+            http: [{ corsPolicy: {}, route: [{ destination: { host: "reviews" } }] }],
+          },
+        ),
+      ],
+    }),
+  );
+  const messages = model.problems.map((problem) => `${problem.name}: ${problem.message}`);
+  assert.equal(messages.length, 3, messages.join("\n"));
+  assert.match(messages[0] ?? "", /^hash: spec\.trafficPolicy\.loadBalancer/);
+  assert.match(messages[1] ?? "", /^cors: spec\.tcp/);
+  assert.match(messages[2] ?? "", /^cors: spec\.http\[0\]\.corsPolicy/);
+  assert.equal(model.virtualServices.length, 1);
+});
+
 test("says which of two VirtualServices of a host counts: the older one", () => {
   const of = (name: string, createdAt: string) =>
     virtualService(

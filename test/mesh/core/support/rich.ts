@@ -43,6 +43,14 @@ export const RICH_VIRTUAL_SERVICE = {
       ],
       mirrors: [{ destination: { host: "reviews", subset: "v3" }, percentage: { value: 0.5 } }],
     },
+    {
+      match: [{ queryParams: { a: { exact: "" }, b: { regex: "\\d+" }, c: {} } }],
+      fault: {
+        delay: { fixedDelay: "1s", percentage: { value: 10 } },
+        abort: { httpStatus: 503, percentage: { value: 1 } },
+      },
+      route: [to("v1", 1)],
+    },
     { match: [{ uri: { prefix: "/api/" } }], rewrite: { uri: "/" }, route: [to("v1", 1)] },
     { route: [to("v1", 90), to("v2", 10)] },
   ],
