@@ -198,6 +198,7 @@ export class ContainerRunner {
     }
     this.#host.onStart(process.pid);
     const over = new AbortController();
+    void process.ended.then(() => over.abort());
     this.#running = { process, target };
     this.#event("Normal", "Started", `Started container ${this.spec.name}`);
     this.#setState({ running: { startedAt } }, { containerID, ready: false, started: false });
@@ -206,7 +207,6 @@ export class ContainerRunner {
     const probing = this.#probe(target, over.signal);
     await this.#afterStart(target, over.signal);
     const end = await process.ended;
-    over.abort();
     await probing;
     await this.#termination;
     this.#termination = undefined;

@@ -116,7 +116,7 @@ class Agent {
     await Promise.all(
       workers.map((worker) => {
         const graceMs = worker.pod.spec.terminationGracePeriodSeconds * 1000;
-        return worker.stop(Math.min(STOP_GRACE_MS, graceMs));
+        return worker.suspend(Math.min(STOP_GRACE_MS, graceMs));
       }),
     );
     await this.#node.events.flush();

@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { RESOURCES } from "../../api/index.ts";
 import { messageOf } from "../../base/index.ts";
@@ -32,7 +31,7 @@ import { PodVolumes } from "./volumes.ts";
 const ENDPOINT_REMOVAL_MS = 1000;
 /** Sidecars get at least this after the application has ended (kubelet's minimum). */
 const SIDECAR_GRACE_MS = 2000;
-const CONFIG_RETRY_MS = 10_000;
+const CONFIG_RETRY_MS = 3000;
 
 /** One pod on the node: volumes, init containers, containers, status; until it is over. */
 export class PodWorker {
@@ -117,6 +116,15 @@ export class PodWorker {
     schedule(clock, graceMs, () => this.#deadline.abort());
     this.#shutdown ??= this.#shutDown(graceMs, endsAtMs);
     return this.finished;
+  }
+
+  /**
+   * As stop, but for the cluster's sake: the status stays as it is, so that the next cluster knows
+   * what ran and runs it again.
+   */
+  suspend(graceMs: number): Promise<void> {
+    this.#publisher.end();
+    return this.stop(graceMs);
   }
 
   /** A ConfigMap or Secret of the pod's namespace changed. */
@@ -362,11 +370,6 @@ export class PodWorker {
 
   #event(type: "Normal" | "Warning", reason: string, message: string): void {
     this.#node.events.record(this.#pod.object, { type, reason, message });
-  }
-
-  /** Removes the pod's directory; its logs are removed with the object. */
-  removeFiles(): void {
-    rmSync(this.dir, { recursive: true, force: true });
   }
 }
 
