@@ -1,6 +1,6 @@
-import { existsSync, readdirSync, rmSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { closeSync, existsSync, openSync, readdirSync, read as readFile, rmSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { SerinError } from "../../base/index.ts";
 import type { Clock } from "../../runtime/index.ts";
 import { type LogLine, parseLogLine, printLogLine } from "../core/node-agent/cri-log.ts";
@@ -20,6 +20,7 @@ type ReadOptions = Parameters<PodLogs["read"]>[1] & {
 };
 
 const READ_BYTES = 64 * 1024;
+const readAt = promisify(readFile);
 
 /**
  * Logs of all containers: `<dir>/<namespace>_<pod>_<uid>/<container>/<restart>.log`. The current
@@ -92,34 +93,52 @@ export class LogStore {
         : new Date(this.#clock.nowMs() - sinceSeconds * 1000).toISOString();
     const log = this.#open.get(path);
     // Before the first read: what is written from now on is seen as a change.
-    let seen = { version: log?.version ?? 0, rotations: log?.rotations ?? 0 };
-    await using current = new LogCursor(path);
-    const tail: LogLine[] = [];
-    for await (const line of this.#existing(path, current)) {
-      if (line.timestamp < since) continue;
-      if (tailLines === undefined) yield line;
-      else if (tail.push(line) > tailLines) tail.shift();
-      if (signal.aborted) return;
-    }
-    yield* tail;
-    while (options.follow && log !== undefined && !signal.aborted) {
-      const isEnded = log.isEnded;
-      const now = { version: log.version, rotations: log.rotations };
-      yield* current.readOn();
-      if (now.rotations !== seen.rotations) {
-        await current.reopen();
+    let rotations = log?.rotations ?? 0;
+    let version = log?.version ?? 0;
+    let current = new LogCursor(path);
+    try {
+      const tail: LogLine[] = [];
+      for await (const line of this.#existing(path, current)) {
+        if (line.timestamp < since) continue;
+        if (tailLines === undefined) yield line;
+        else if (tail.push(line) > tailLines) tail.shift();
+        if (signal.aborted) return;
+      }
+      yield* tail;
+      while (options.follow && log !== undefined && !signal.aborted) {
+        await log.changed(version, signal);
+        const { isEnded } = log;
+        version = log.version;
         yield* current.readOn();
-      } else if (isEnded) return;
-      seen = now;
-      await log.changed(seen.version, signal);
+        // Nothing is awaited between the end of the file and this line: all of it was read.
+        const skipped = log.rotations - rotations;
+        if (skipped > 0) {
+          rotations = log.rotations;
+          const files = newerFiles(path, skipped);
+          current.close();
+          current = files.pop() ?? current;
+          for (const file of files) {
+            yield* file.readOn();
+            file.close();
+          }
+          yield* current.readOn();
+        }
+        if (isEnded) return;
+      }
+    } finally {
+      current.close();
     }
   }
 
   async *#existing(path: string, current: LogCursor): AsyncGenerator<LogLine> {
-    for (let n = ROTATED_FILES; n > 0; n--) {
-      if (!existsSync(`${path}.${n}`)) continue;
-      await using cursor = new LogCursor(`${path}.${n}`);
-      yield* cursor.readOn();
+    // All are opened before the first is read: a rotation meanwhile changes nothing.
+    const older = Array.from({ length: ROTATED_FILES }, (_, n) => `${path}.${ROTATED_FILES - n}`)
+      .filter((each) => existsSync(each))
+      .map((each) => new LogCursor(each));
+    try {
+      for (const cursor of older) yield* cursor.readOn();
+    } finally {
+      for (const cursor of older) cursor.close();
     }
     yield* current.readOn();
   }
@@ -133,23 +152,29 @@ export class LogStore {
   }
 }
 
-/** A place in a log file; it keeps a file that is renamed meanwhile. */
-class LogCursor implements AsyncDisposable {
-  readonly #path: string;
-  #file: FileHandle | undefined;
+/** The files after one that was current `rotations` ago, oldest first; the last is current now. */
+function newerFiles(path: string, rotations: number): LogCursor[] {
+  const older = Array.from({ length: Math.min(rotations - 1, ROTATED_FILES) }, (_, n) => n + 1);
+  const paths = [...older.reverse().map((n) => `${path}.${n}`), path];
+  return paths.map((each) => new LogCursor(each));
+}
+
+/** A place in a log file, which is opened at once: it stays the same file when it is renamed. */
+class LogCursor {
+  readonly #file: number;
+  #isClosed = false;
   #offset = 0;
   #rest = "";
 
   constructor(path: string) {
-    this.#path = path;
+    this.#file = openSync(path, "r");
   }
 
   /** The whole lines from here to the end of the file. */
   async *readOn(): AsyncGenerator<LogLine> {
-    this.#file ??= await open(this.#path, "r");
     const buffer = Buffer.alloc(READ_BYTES);
     for (;;) {
-      const { bytesRead } = await this.#file.read(buffer, 0, READ_BYTES, this.#offset);
+      const { bytesRead } = await readAt(this.#file, buffer, 0, READ_BYTES, this.#offset);
       if (bytesRead === 0) return;
       this.#offset += bytesRead;
       const lines = (this.#rest + buffer.toString("latin1", 0, bytesRead)).split("\n");
@@ -161,16 +186,10 @@ class LogCursor implements AsyncDisposable {
     }
   }
 
-  /** Goes to the beginning of the file that has the name now. */
-  async reopen(): Promise<void> {
-    await this.#file?.close();
-    this.#file = await open(this.#path, "r");
-    this.#offset = 0;
-    this.#rest = "";
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file?.close();
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    closeSync(this.#file);
   }
 }
 

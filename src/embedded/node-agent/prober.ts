@@ -20,6 +20,14 @@ export interface ProbeListener {
 const FIRST_FAST_MS = 100;
 const LAST_FAST_MS = 1000;
 
+/**
+ * Kubernetes takes a container without a readiness probe for ready once its process runs. Here a
+ * program is often still being loaded then, and its first requests would be refused: so it gets
+ * this long to listen on its declared ports, and is ready after that in any case.
+ */
+const LISTEN_WAIT_MS = 5000;
+const LISTEN_POLL_MS = 50;
+
 /** Probes one run of a container until the signal aborts: startup first, then the other two. */
 export async function probeContainer(
   target: ActionTarget,
@@ -32,15 +40,31 @@ export async function probeContainer(
     if (!passed) return;
   }
   listener.onStarted();
-  if (readinessProbe === undefined) listener.onReady(true);
   await Promise.all([
     readinessProbe === undefined
-      ? undefined
+      ? untilListening(target, signal).then(() => {
+          if (!signal.aborted) listener.onReady(true);
+        })
       : probeUntil("Readiness", readinessProbe, target, listener, signal),
     livenessProbe === undefined
       ? undefined
       : probeUntil("Liveness", livenessProbe, target, listener, signal),
   ]);
+}
+
+/** Resolves when every declared TCP port takes connections, or after LISTEN_WAIT_MS. */
+async function untilListening(target: ActionTarget, signal: AbortSignal): Promise<void> {
+  const { clock, container } = target;
+  const untilMs = clock.nowMs() + LISTEN_WAIT_MS;
+  for (const { containerPort, protocol } of container.ports) {
+    if (protocol !== "TCP") continue;
+    const connect = { tcpSocket: { port: containerPort } };
+    while (!signal.aborted && clock.nowMs() < untilMs) {
+      const { isOk } = await doAction(connect, target, LISTEN_WAIT_MS, signal);
+      if (isOk) break;
+      await delay(clock, LISTEN_POLL_MS, signal);
+    }
+  }
 }
 
 /** Resolves true once a startup probe has passed, false when probing is over. */

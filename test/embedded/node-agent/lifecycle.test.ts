@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { type KubeObject, RESOURCES } from "../../../src/api/index.ts";
 import { at, type Json } from "../api-server/test-server.ts";
@@ -273,4 +275,38 @@ setInterval(() => undefined, 1000); console.log("up");`,
   const said = node.logged("web", "hook done");
   await node.api.delete(RESOURCES.pod, { namespace: "default", name: "web" });
   await said;
+});
+
+test("without a readiness probe a pod is ready once its port takes connections", async (t) => {
+  const node = await startTestNode(t);
+  // Listens only when told to, by a file in its working directory.
+  const slow = node.program(
+    "slow",
+    `import { existsSync } from "node:fs";
+import { createServer } from "node:http";
+const timer = setInterval(() => {
+  if (!existsSync(process.env.GATE)) return;
+  clearInterval(timer);
+  createServer((request, response) => response.end("ok")).listen(Number(process.env.PORT), process.env.HOST);
+}, 10);
+console.log("up");`,
+  );
+  const gate = join(node.dir, "gate");
+  await node.pod("web", {
+    containers: [
+      {
+        name: "app",
+        command: slow,
+        env: [{ name: "GATE", value: gate }],
+        ports: [{ containerPort: 8080 }],
+      },
+    ],
+  });
+  await node.logged("web", "up");
+  const early = await node.get("web");
+  assert.ok(early !== undefined && !isReady(early));
+  writeFileSync(gate, "");
+  const pod = await node.until("web", "it is ready", isReady);
+  const answer = await fetch(`http://${at(pod, "status", "podIP")}:8080/`);
+  assert.equal(await answer.text(), "ok", "the first request after Ready is served");
 });

@@ -63,7 +63,15 @@ const container = z.object({
   command: z.array(z.string()).default([]),
   args: z.array(z.string()).default([]),
   workingDir: z.string().optional(),
-  ports: z.array(z.object({ name: z.string().optional(), containerPort: z.int() })).default([]),
+  ports: z
+    .array(
+      z.object({
+        name: z.string().optional(),
+        containerPort: z.int(),
+        protocol: z.string().default("TCP"),
+      }),
+    )
+    .default([]),
   env: z.array(envVariable).default([]),
   envFrom: z
     .array(
