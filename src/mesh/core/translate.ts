@@ -2,23 +2,19 @@ import {
   CLUSTER_TYPE,
   ENDPOINT_TYPE,
   LISTENER_TYPE,
+  type MessageTypes,
   type ResourceTypeUrl,
   ROUTE_TYPE,
 } from "../../xds/index.ts";
 import type { MeshModel } from "./model.ts";
 import { destinationRulesFor } from "./model-destination-rules.ts";
 import type { ProxyNode } from "./proxy-node.ts";
-import {
-  type GatewayPort,
-  gatewayListener,
-  gatewayPorts,
-  gatewayRouteName,
-  gatewayRoutes,
-} from "./translate/gateway.ts";
+import { gatewayListener, gatewayPorts, gatewayRoutes } from "./translate/gateway.ts";
 import { inboundCluster, inboundListener, inboundPorts } from "./translate/inbound.ts";
 import { JoinedMap } from "./translate/joined-map.ts";
-import { BLACK_HOLE_CLUSTER, HTTP_PROXY_ROUTE } from "./translate/names.ts";
-import { blackHoleCluster, outboundClusters } from "./translate/outbound-clusters.ts";
+import { namedClusters } from "./translate/named-clusters.ts";
+import { BLACK_HOLE_CLUSTER } from "./translate/names.ts";
+import { emptyCluster, outboundClusters } from "./translate/outbound-clusters.ts";
 import { httpProxyListener } from "./translate/outbound-listener.ts";
 import { createResourceEncoder, type ResourceEncoder } from "./translate/resource-encoder.ts";
 import { httpProxyRoutes } from "./translate/virtual-hosts.ts";
@@ -56,7 +52,14 @@ const ENDPOINTS = "envoy.config.endpoint.v3.ClusterLoadAssignment";
 const LISTENER = "envoy.config.listener.v3.Listener";
 const ROUTES = "envoy.config.route.v3.RouteConfiguration";
 
+type RouteConfiguration = MessageTypes[typeof ROUTES];
 type Resources = ReadonlyMap<string, XdsResource>;
+
+/** A route configuration with the clusters it names. */
+interface Routes {
+  readonly resource: XdsResource;
+  readonly clusters: ReadonlySet<string>;
+}
 
 /** What all proxies of a namespace share. */
 interface OutboundResources {
@@ -70,23 +73,23 @@ function translatorOf(
   encoder: ResourceEncoder,
 ): Translator {
   const outboundByNamespace = new Map<string, OutboundResources>();
-  const httpProxyByClient = new Map<string, XdsResource>();
+  const httpProxyByClient = new Map<string, Routes>();
   const sourceLabels = sourceLabelsOf(model);
 
   const outboundOf = (namespace: string): OutboundResources =>
     remembered(outboundByNamespace, namespace, () => outbound(model, namespace, encoder));
 
-  const httpProxyOf = (node: ProxyNode): XdsResource => {
+  const encoded = (config: RouteConfiguration): Routes => ({
+    resource: encoder.resource(ROUTES, config.name ?? "", config),
+    clusters: namedClusters(config),
+  });
+
+  const httpProxyOf = (node: ProxyNode): Routes => {
     // Routes depend on the client's namespace and on the labels that VirtualServices ask for.
     const labels = sourceLabels.map((key) => node.labels[key] ?? null);
     const key = JSON.stringify([node.namespace, ...labels]);
-    return remembered(httpProxyByClient, key, () =>
-      encoder.resource(ROUTES, HTTP_PROXY_ROUTE, httpProxyRoutes(model, node)),
-    );
+    return remembered(httpProxyByClient, key, () => encoded(httpProxyRoutes(model, node)));
   };
-
-  const gatewayRoutesOf = (port: GatewayPort, node: ProxyNode): XdsResource =>
-    encoder.resource(ROUTES, gatewayRouteName(port.number), gatewayRoutes(port, node, model));
 
   return {
     resourcesFor(node) {
@@ -99,7 +102,16 @@ function translatorOf(
         ...gateway.map((port) => gatewayListener(port, node, model, options)),
         ...(proxyPort === undefined ? [] : [httpProxyListener(node, proxyPort, options)]),
       ];
-      const ownClusters = inbound.map((port) => inboundCluster(port, node));
+      const routes = [
+        ...(proxyPort === undefined ? [] : [httpProxyOf(node)]),
+        ...gateway.map((port) => encoded(gatewayRoutes(port, node, model))),
+      ];
+      const ownClusters = [
+        ...inbound.map((port) => inboundCluster(port, node)),
+        // A route may name a subset or a host that does not exist. Its cluster is there and empty,
+        // so that what is sent is complete, and one wrong name holds up nobody else's change.
+        ...missingFrom(shared.clusters, routes).map(emptyCluster),
+      ];
       return new Map<ResourceTypeUrl, Resources>([
         [
           CLUSTER_TYPE,
@@ -113,13 +125,7 @@ function translatorOf(
           LISTENER_TYPE,
           byName(listeners.map((each) => encoder.resource(LISTENER, each.name ?? "", each))),
         ],
-        [
-          ROUTE_TYPE,
-          byName([
-            ...(proxyPort === undefined ? [] : [httpProxyOf(node)]),
-            ...gateway.map((port) => gatewayRoutesOf(port, node)),
-          ]),
-        ],
+        [ROUTE_TYPE, byName(routes.map((each) => each.resource))],
       ]);
     },
     next: (nextModel) => translatorOf(nextModel, options, encoder.next()),
@@ -131,7 +137,9 @@ function outbound(
   namespace: string,
   encoder: ResourceEncoder,
 ): OutboundResources {
-  const clusters = [encoder.resource(CLUSTER, BLACK_HOLE_CLUSTER, blackHoleCluster())];
+  const clusters = [
+    encoder.resource(CLUSTER, BLACK_HOLE_CLUSTER, emptyCluster(BLACK_HOLE_CLUSTER)),
+  ];
   const endpoints: XdsResource[] = [];
   const ruleFor = destinationRulesFor(model.destinationRules, namespace, model.rootNamespace);
   for (const service of model.services) {
@@ -146,6 +154,14 @@ function outbound(
     }
   }
   return { clusters: byName(clusters), endpoints: byName(endpoints) };
+}
+
+function missingFrom(clusters: Resources, routes: readonly Routes[]): readonly string[] {
+  const missing = new Set<string>();
+  for (const each of routes) {
+    for (const name of each.clusters) if (!clusters.has(name)) missing.add(name);
+  }
+  return [...missing].sort();
 }
 
 /** The labels that any VirtualService tells clients apart by, sorted. */

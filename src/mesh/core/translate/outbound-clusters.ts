@@ -4,13 +4,7 @@ import type { MeshDestinationRule } from "../model-destination-rules.ts";
 import type { Subset } from "../model-istio.ts";
 import type { MeshEndpoint, MeshService, ServicePort } from "../model-services.ts";
 import { ADS } from "./config-source.ts";
-import {
-  BLACK_HOLE_CLUSTER,
-  configPath,
-  meshServerName,
-  outboundClusterName,
-  spiffeId,
-} from "./names.ts";
+import { configPath, meshServerName, outboundClusterName, spiffeId } from "./names.ts";
 import { policyFields, policyFor } from "./traffic-policy.ts";
 import { upstreamTransport } from "./upstream-tls.ts";
 
@@ -45,13 +39,13 @@ export function outboundClusters(
   );
 }
 
-/** Where traffic goes that must not go anywhere. */
-export function blackHoleCluster(): Cluster {
+/** A cluster that leads nowhere: requests get 503 `no healthy upstream`. */
+export function emptyCluster(name: string): Cluster {
   return {
-    name: BLACK_HOLE_CLUSTER,
+    name,
     type: TYPE.STATIC,
     connect_timeout: { seconds: 10 },
-    load_assignment: { cluster_name: BLACK_HOLE_CLUSTER },
+    load_assignment: { cluster_name: name },
   };
 }
 

@@ -128,6 +128,39 @@ test("every cluster that a route names exists, and so do its endpoints", () => {
   );
 });
 
+test("a subset that does not exist has a cluster without endpoints, and holds up nothing", () => {
+  const objects = mesh(bookinfo(), {
+    virtualServices: [
+      virtualService(
+        { name: "v" },
+        {
+          hosts: ["reviews"],
+          http: [
+            {
+              route: [{ destination: { host: "reviews", subset: "v9" } }],
+              mirror: { host: "nowhere" },
+            },
+          ],
+        },
+      ),
+    ],
+  });
+  const set = translated(objects);
+  const missing = [
+    "outbound|9080|v9|reviews.default.svc.cluster.local",
+    "outbound|9080||nowhere.default.svc.cluster.local",
+  ];
+  assert.deepEqual(
+    namedClusters(set).filter((name) => missing.includes(name)),
+    missing,
+  );
+  for (const name of missing) {
+    const cluster = resource(set, "envoy.config.cluster.v3.Cluster", name);
+    assert.equal(cluster.type, 0, "STATIC");
+    assert.deepEqual(cluster.load_assignment?.endpoints, []);
+  }
+});
+
 test("our proxy accepts every translation", () => {
   fc.assert(
     fc.property(consistentMesh, (objects) => acceptedByOurProxy(translated(objects, CLIENT))),
