@@ -94,9 +94,12 @@ function translatorOf(
   return {
     resourcesFor(node) {
       const shared = outboundOf(node.namespace);
-      const inbound = node.role === "sidecar" ? inboundPorts(model, node) : [];
+      // Redirected traffic needs other listeners (one for each direction, original destinations);
+      // binding the pod's ports there would take them from the application.
+      const isBound = node.interceptionMode === "NONE";
+      const inbound = node.role === "sidecar" && isBound ? inboundPorts(model, node) : [];
       const gateway = node.role === "router" ? gatewayPorts(model, node) : [];
-      const proxyPort = node.interceptionMode === "NONE" ? node.httpProxyPort : undefined;
+      const proxyPort = isBound ? node.httpProxyPort : undefined;
       const listeners = [
         ...inbound.map((port) => inboundListener(port, node, model, options)),
         ...gateway.map((port) => gatewayListener(port, node, model, options)),
