@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import type { RouteActionConfig, RouteConfig } from "./config/runtime-config.ts";
+import type { ClusterConfig, RouteActionConfig, RouteConfig } from "./config/runtime-config.ts";
+import { type RequestHash, requestHash } from "./core/hash-policy.ts";
 import { normalizeTarget, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
 import { injectFault } from "./fault.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
@@ -189,5 +190,20 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
     mirrors: action.mirrors,
     includeAttemptCount: exchange.virtualHost?.includeAttemptCount ?? false,
     weightedResponseHeaders: choice.responseHeaders,
+    hash: isHashed(clusterConfig) ? hashOf(exchange, action) : undefined,
+  });
+}
+
+function isHashed({ lbPolicy }: ClusterConfig): boolean {
+  return lbPolicy === "ring_hash" || lbPolicy === "maglev";
+}
+
+function hashOf(exchange: Exchange, action: ForwardAction): RequestHash {
+  const { connection, head, target } = exchange;
+  return requestHash(action.hashPolicies, {
+    header: (name) => exchange.get(name) ?? head.headers.get(name),
+    target,
+    remoteIp: connection.remoteIp,
+    connection: `${connection.localAddress}${connection.remoteAddress}`,
   });
 }

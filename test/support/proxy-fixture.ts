@@ -117,6 +117,8 @@ export function cluster(
     connectTimeoutMs: 5000,
     lbPolicy: "round_robin",
     leastRequestChoices: 2,
+    ringSize: { minimum: 1024, maximum: 8_388_608 },
+    maglevTableSize: 65_537,
     endpoints,
     tlsFor: () => undefined,
     circuitBreaker: {
@@ -171,6 +173,7 @@ export function forwardTo(
     prefixRewrite: undefined,
     hostRewrite: undefined,
     mirrors: [],
+    hashPolicies: [],
     clusterNotFoundStatus: 503,
     ...options,
   };

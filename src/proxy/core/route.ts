@@ -55,7 +55,7 @@ function matchesQuery(route: RouteLike, query: string): boolean {
 }
 
 /** The first value of each parameter, not decoded, as Envoy compares them; `?a` is `?a=`. */
-function queryValues(query: string): ReadonlyMap<string, string> {
+export function queryValues(query: string): ReadonlyMap<string, string> {
   const values = new Map<string, string>();
   const end = query.indexOf("#");
   for (const pair of (end < 0 ? query : query.slice(0, end)).split("&")) {

@@ -5,6 +5,7 @@
  * request keeps the values it started with.
  */
 
+import type { HashPolicy } from "./hash-policy.ts";
 import type { OutlierDetectionConfig } from "./outlier.ts";
 
 /** One matcher of a header or query parameter, compiled. The value is "" joined by "," when a header occurs several times. */
@@ -66,6 +67,8 @@ export type RouteActionConfig =
       readonly prefixRewrite: string | undefined;
       readonly hostRewrite: string | undefined;
       readonly mirrors: readonly MirrorPolicy[];
+      /** What a consistent hashing balancer places the request by. */
+      readonly hashPolicies: readonly HashPolicy[];
       /** Status when the cluster does not exist (503 by default). */
       readonly clusterNotFoundStatus: number;
     }
@@ -158,8 +161,11 @@ export interface ClusterConfig {
   readonly name: string;
   readonly altStatName: string;
   readonly connectTimeoutMs: number;
-  readonly lbPolicy: "round_robin" | "least_request" | "random";
+  readonly lbPolicy: "round_robin" | "least_request" | "random" | "ring_hash" | "maglev";
   readonly leastRequestChoices: number;
+  readonly ringSize: { readonly minimum: number; readonly maximum: number };
+  /** A prime number. */
+  readonly maglevTableSize: number;
   readonly endpoints: readonly EndpointConfig[];
   /** First match wins, then `defaultTls`. `undefined` = plain text. */
   tlsFor(endpoint: EndpointConfig): TlsConfig | undefined;

@@ -1,9 +1,11 @@
 import type { ClusterConfig, RequestTelemetry } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
-import type { Balancer } from "../core/balance/balancer.ts";
+import type { Balancer, HashBalancer } from "../core/balance/balancer.ts";
 import { selectHosts } from "../core/balance/host-set.ts";
 import { createBalancer as createLeastRequest } from "../core/balance/least-request.ts";
+import { createBalancer as createMaglev } from "../core/balance/maglev.ts";
 import { createBalancer as createRandom } from "../core/balance/random.ts";
+import { createBalancer as createRingHash } from "../core/balance/ring-hash.ts";
 import { createBalancer as createRoundRobin } from "../core/balance/round-robin.ts";
 import { Circuit } from "../core/circuit.ts";
 import type { AttemptOutcome } from "../core/outlier.ts";
@@ -54,6 +56,14 @@ function clusterStats(telemetry: RequestTelemetry, name: string): ClusterStats {
   };
 }
 
+type HostChooser = (hash: bigint | undefined, attempt: number) => HostPool | undefined;
+
+/** 64 random bits. */
+function randomHash(random: () => number): bigint {
+  const half = (): bigint => BigInt(Math.floor(random() * 2 ** 32));
+  return (half() << 32n) | half();
+}
+
 /** What lives on of a cluster while its configuration changes: hosts, connections, counts. */
 export class ClusterRuntime {
   readonly stats: ClusterStats;
@@ -64,7 +74,7 @@ export class ClusterRuntime {
   readonly #statName: string;
   #config: ClusterConfig;
   readonly #outliers: OutlierMonitor;
-  #balancer: Balancer<HostPool>;
+  #balancer: HostChooser;
   #available = 0;
 
   constructor(context: ProxyContext, config: ClusterConfig) {
@@ -98,17 +108,19 @@ export class ClusterRuntime {
 
   /**
    * The host for one request, or undefined when none is healthy. A host for which `isTried` answers
-   * true is avoided for up to `maxAttempts` draws.
+   * true is avoided for up to `maxAttempts` draws. `hash` places the request where the cluster
+   * hashes; without one it goes anywhere.
    */
   pick(
     isTried: ((host: HostPool) => boolean) | undefined,
     maxAttempts: number,
+    hash?: bigint,
   ): HostPool | undefined {
-    let host = this.#balancer.pick(this.#context.random);
+    let host = this.#balancer(hash, 0);
     if (isTried === undefined || this.#available < 2) return host;
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       if (host === undefined || !isTried(host)) return host;
-      host = this.#balancer.pick(this.#context.random);
+      host = this.#balancer(hash, attempt + 1);
     }
     return host;
   }
@@ -144,7 +156,7 @@ export class ClusterRuntime {
     for (const host of this.#hosts.values()) host.destroy();
   }
 
-  #apply(): Balancer<HostPool> {
+  #apply(): HostChooser {
     const { endpoints, outlierDetection } = this.#config;
     const kept = new Set<string>();
     for (const endpoint of endpoints) {
@@ -162,8 +174,8 @@ export class ClusterRuntime {
     return this.#balance();
   }
 
-  #balance(): Balancer<HostPool> {
-    const { endpoints, healthyPanicThresholdPercent, lbPolicy, leastRequestChoices } = this.#config;
+  #balance(): HostChooser {
+    const { endpoints, healthyPanicThresholdPercent } = this.#config;
     const judged = endpoints.map((endpoint) =>
       this.#outliers.isEjected(endpoint.key) ? { ...endpoint, isHealthy: false } : endpoint,
     );
@@ -173,13 +185,30 @@ export class ClusterRuntime {
       if (host !== undefined) hosts.push(host);
     }
     this.#available = hosts.length;
+    return this.#chooser(hosts);
+  }
+
+  #chooser(hosts: readonly HostPool[]): HostChooser {
+    const { lbPolicy, leastRequestChoices, ringSize, maglevTableSize } = this.#config;
+    const { random } = this.#context;
+    const plain =
+      (balancer: Balancer<HostPool>): HostChooser =>
+      () =>
+        balancer.pick(random);
+    const hashed = (balancer: HashBalancer<HostPool>): HostChooser => {
+      return (hash, attempt) => balancer.pick(hash ?? randomHash(random), attempt);
+    };
     switch (lbPolicy) {
       case "round_robin":
-        return createRoundRobin(hosts, Math.floor(this.#context.random() * hosts.length));
+        return plain(createRoundRobin(hosts, Math.floor(random() * hosts.length)));
       case "least_request":
-        return createLeastRequest(hosts, leastRequestChoices);
+        return plain(createLeastRequest(hosts, leastRequestChoices));
       case "random":
-        return createRandom(hosts);
+        return plain(createRandom(hosts));
+      case "ring_hash":
+        return hashed(createRingHash(hosts, ringSize.minimum, ringSize.maximum));
+      case "maglev":
+        return hashed(createMaglev(hosts, maglevTableSize));
     }
   }
 }

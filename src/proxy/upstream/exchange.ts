@@ -12,6 +12,7 @@ import type {
   VirtualHostConfig,
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
+import type { RequestHash } from "../core/hash-policy.ts";
 import type { RequestHead, ResponseHead } from "../core/http1/head-parser.ts";
 import type { HeaderBlock } from "../core/http1/header-block.ts";
 import type { AttemptOutcome } from "../core/outlier.ts";
@@ -41,6 +42,7 @@ export interface ForwardPlan {
   readonly mirrors: readonly MirrorPolicy[];
   readonly includeAttemptCount: boolean;
   readonly weightedResponseHeaders: HeaderMutation | undefined;
+  readonly hash: RequestHash | undefined;
 }
 
 /**
@@ -274,6 +276,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const host = plan.cluster.pick(
       avoid ? (candidate) => tried.includes(candidate) : undefined,
       plan.retry?.hostSelectionRetryMaxAttempts ?? 0,
+      plan.hash?.hash,
     );
     if (host === undefined) {
       this.fail({ kind: "noHealthyUpstream" });
@@ -392,6 +395,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       mutateHeaders(headers, plan.weightedResponseHeaders);
     }
     if (route?.responseHeaders !== undefined) mutateHeaders(headers, route.responseHeaders);
+    if (plan.hash?.setCookie !== undefined) headers.add("set-cookie", plan.hash.setCookie);
     const serviceTimeMs = Math.trunc(this.upstreamServiceTimeMs ?? 0);
     headers.set("x-envoy-upstream-service-time", String(serviceTimeMs));
     if (manager.serverName !== "") headers.set("server", manager.serverName);

@@ -1,6 +1,6 @@
 import type { EndpointConfig } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
-import type { BalancedHost } from "../core/balance/balancer.ts";
+import type { HashedHost } from "../core/balance/balancer.ts";
 import type { ClusterRuntime } from "./cluster-runtime.ts";
 import { UpstreamConnection, type UpstreamStream } from "./connection.ts";
 
@@ -13,7 +13,7 @@ interface Waiting {
  * The connections to one host of a cluster and the requests that wait for one. Idle connections are
  * a stack: the most recently used is taken first, so that spare ones grow old and are closed.
  */
-export class HostPool implements BalancedHost {
+export class HostPool implements HashedHost {
   readonly context: ProxyContext;
   readonly cluster: ClusterRuntime;
   endpoint: EndpointConfig;
@@ -34,6 +34,10 @@ export class HostPool implements BalancedHost {
 
   get weight(): number {
     return this.endpoint.weight;
+  }
+
+  get hashKey(): string {
+    return this.endpoint.key;
   }
 
   get connectionCount(): number {

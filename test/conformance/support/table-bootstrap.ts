@@ -18,6 +18,8 @@ export function tableBootstrap(ports: TablePorts): string {
       clusters: [
         cluster("a", [ports.a]),
         cluster("b", [ports.b]),
+        { ...cluster("ring", [ports.a, ports.b]), lb_policy: "RING_HASH" },
+        { ...cluster("maglev", [ports.a, ports.b]), lb_policy: "MAGLEV" },
         cluster("dead", [ports.dead]),
         cluster("empty", []),
       ],
@@ -73,6 +75,7 @@ const to = (match: object, name: string, more: object = {}) => ({
   match,
   route: { cluster: name, ...more },
 });
+const byUser = { header: { header_name: "x-user" } };
 const header = (prefix: string, name: string, matcher: object) =>
   to({ prefix, headers: [{ name, ...matcher }] }, "b");
 const query = (prefix: string, name: string, matcher: object) =>
@@ -119,6 +122,15 @@ const routeConfig = {
         header("/habsent", "x-any", { present_match: true, invert_match: true }),
         header("/hnot", "x-user", { string_match: { exact: "jason" }, invert_match: true }),
         header("/h", "x-user", { string_match: { exact: "jason" } }),
+        ...["ring", "maglev"].flatMap((name) => [
+          to({ prefix: `/${name}/query` }, name, {
+            hash_policy: [{ query_parameter: { name: "id" } }, byUser],
+          }),
+          to({ prefix: `/${name}/cookie` }, name, {
+            hash_policy: [{ cookie: { name: "session" }, terminal: true }, byUser],
+          }),
+          to({ prefix: `/${name}` }, name, { hash_policy: [byUser] }),
+        ]),
         query("/q", "user", { string_match: { exact: "jason" } }),
         query("/qp", "user", { present_match: true }),
         query("/qr", "n", { string_match: { safe_regex: { regex: "\\d+" } } }),

@@ -5,6 +5,7 @@ export interface Row {
   readonly isHead?: boolean;
   /** What Envoy answers; a guard against a table in which both are wrong in the same way. */
   readonly status: number | readonly number[];
+  /** Which upstream Envoy chooses; `either`: whichever, but both the same. */
   readonly upstream?: string;
   /** Only refused or not matters: the words of the refusal are each proxy's own. */
   readonly refusal?: true;
@@ -17,8 +18,33 @@ const get = (path: string, headers = "", host = "table.test"): string =>
 const post = (path: string, headers: string, body: string): string =>
   `POST ${path} HTTP/1.1\r\nHost: table.test\r\n${headers}\r\n${body}`;
 
+/** Placed by a hash: both must choose the same host for the same request. */
+const HASHED: readonly Row[] = ["/ring", "/maglev"].flatMap((path) =>
+  [1, 2, 3, 4, 5, 6, 7, 8].flatMap((user) => [
+    {
+      name: `${path} by header, user ${user}`,
+      request: get(path, `x-user: jason-${user}\r\n`),
+      status: 200,
+      upstream: "either",
+    },
+    {
+      name: `${path} by query and header, user ${user}`,
+      request: get(`${path}/query?id=${user}`, `x-user: jason-${9 - user}\r\n`),
+      status: 200,
+      upstream: "either",
+    },
+    {
+      name: `${path} by cookie, user ${user}`,
+      request: get(`${path}/cookie`, `cookie: a=b; session="${user}"; c=d\r\n`),
+      status: 200,
+      upstream: "either",
+    },
+  ]),
+);
+
 // Envoy unfolds an obs-fold; RFC 9112 §5.2 lets a proxy choose, and ours refuses.
 export const ROWS: readonly Row[] = [
+  ...HASHED,
   { name: "prefix", request: get("/api/v2/x"), status: 200, upstream: "b" },
   { name: "prefix is a plain string prefix", request: get("/api/v2x"), status: 200, upstream: "b" },
   { name: "longer than the exact path", request: get("/exact/"), status: 200, upstream: "a" },

@@ -163,7 +163,17 @@ test("endpoints carry weight, health, match and Istio's workload", () => {
 
 const badClusters: readonly [name: string, json: object, message: RegExp][] = [
   ["original destination", { type: "ORIGINAL_DST" }, /type: ORIGINAL_DST is not supported/],
-  ["a ring", { lb_policy: "RING_HASH" }, /lb_policy: must be/],
+  ["a policy of its own", { lb_policy: "CLUSTER_PROVIDED" }, /lb_policy: must be/],
+  [
+    "another hash function",
+    { lb_policy: "RING_HASH", ring_hash_lb_config: { hash_function: "MURMUR_HASH_2" } },
+    /ring_hash_lb_config\.hash_function: must be XX_HASH/,
+  ],
+  [
+    "a table size that is no prime",
+    { lb_policy: "MAGLEV", maglev_lb_config: { table_size: 100 } },
+    /maglev_lb_config\.table_size: must be a prime number \(found 100\)/,
+  ],
   ["EDS without a source", { type: "EDS" }, /eds_cluster_config\.eds_config: is required/],
   ["no time to connect", { connect_timeout: "0s" }, /connect_timeout: must be more than 0/],
 ];

@@ -12,6 +12,18 @@ export interface Balancer<Host extends BalancedHost> {
   pick(random: () => number): Host | undefined;
 }
 
+/** A host that can be found again by what it is called. */
+export interface HashedHost extends BalancedHost {
+  /** Its address, `ip:port`: places it on the ring or in the table. */
+  readonly hashKey: string;
+}
+
+/** Chooses a host by a hash, so that equal requests meet the same host. */
+export interface HashBalancer<Host extends HashedHost> {
+  /** `hash` is 64 bits; `attempt` counts hosts of the same request that were passed over. */
+  pick(hash: bigint, attempt: number): Host | undefined;
+}
+
 /** Picks a host by weight in O(log n): a search in the running sums. */
 export class WeightedSampler<Host extends BalancedHost> {
   readonly #hosts: readonly Host[];

@@ -21,6 +21,7 @@ import type {
 import { type CompileContext, readData } from "./data-source.ts";
 import { compileFault, HTTP_FAULT } from "./fault.ts";
 import { fraction } from "./fraction.ts";
+import { compileHashPolicies } from "./hash-policy.ts";
 import { compileHeaderMutation, type HeaderLevel } from "./header-mutation.ts";
 import { compileRedirect } from "./redirect.ts";
 import { compileRegex } from "./regex.ts";
@@ -227,6 +228,7 @@ function compileForward(
     retry: compileRetryPolicy(action.retry_policy, scope.at("retry_policy")) ?? around.hostRetry,
     prefixRewrite: action.prefix_rewrite || undefined,
     hostRewrite: action.host_rewrite_literal ?? undefined,
+    hashPolicies: compileHashPolicies(action.hash_policy ?? [], scope.at("hash_policy")),
     mirrors: (action.request_mirror_policies ?? []).map((mirror, i) => {
       const mirrorScope = scope.at("request_mirror_policies", i);
       if (!mirror.cluster) mirrorScope.at("cluster").fail("must not be empty");
