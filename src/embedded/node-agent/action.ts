@@ -90,9 +90,17 @@ function httpGet(
   outgoing.on("error", reject);
   outgoing.on("response", (response) => {
     const status = response.statusCode ?? 0;
-    response.destroy();
     const isOk = status >= 200 && status < 400;
-    resolve({ isOk, output: `HTTP probe failed with statuscode: ${status}` });
+    // The body is read, up to a limit: a server whose answer is cut off would log an error.
+    let sizeBytes = 0;
+    response.on("data", (chunk: Buffer) => {
+      sizeBytes += chunk.length;
+      if (sizeBytes > MAX_OUTPUT_BYTES) response.destroy();
+    });
+    response.on("error", reject);
+    response.on("close", () =>
+      resolve({ isOk, output: `HTTP probe failed with statuscode: ${status}` }),
+    );
   });
   outgoing.end();
   return promise;

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type KubeObject, RESOURCES } from "../../api/index.ts";
 import { messageOf, SerinError } from "../../base/index.ts";
 import type { Clock, Logger } from "../../runtime/index.ts";
@@ -42,7 +42,9 @@ const BIND_RETRY_MS = 1000;
  * Throws SERIN_PORT_IN_USE, SERIN_PERMISSION.
  */
 export async function startNodeAgent(options: NodeAgentOptions): Promise<NodeAgent> {
-  const { api, dataDir, clock, logger } = options;
+  const { api, clock, logger } = options;
+  // Containers get paths below it, and they run in other directories.
+  const dataDir = resolve(options.dataDir);
   const ledger = new ProcessLedger(join(dataDir, "processes"));
   const killed = await ledger.killStale(clock);
   if (killed > 0) logger.info({ killed }, "ended processes of an earlier cluster");

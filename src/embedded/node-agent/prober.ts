@@ -19,6 +19,8 @@ export interface ProbeListener {
  */
 const FIRST_FAST_MS = 100;
 const LAST_FAST_MS = 1000;
+/** Clock and timer may differ by this much without a round being taken for an extra one. */
+const TIMER_SLACK_MS = 50;
 
 /**
  * Kubernetes takes a container without a readiness probe for ready once its process runs. Here a
@@ -79,14 +81,15 @@ async function probeUntil(
   const periodMs = probe.periodSeconds * 1000;
   let state: ProbeState = UNPROBED;
   let fastMs = FIRST_FAST_MS;
-  let countedAtMs = Number.NEGATIVE_INFINITY;
   await delay(clock, probe.initialDelaySeconds * 1000, signal);
+  // The rounds before the first period is over are extra ones: their failures mean nothing yet.
+  let countedAtMs = kind === "Liveness" ? Number.NEGATIVE_INFINITY : clock.nowMs();
   while (!signal.aborted) {
     const startMs = clock.nowMs();
     const result = await doAction(probe, target, probe.timeoutSeconds * 1000, signal);
     if (signal.aborted) return false;
-    // A round counts when its period is over; the first one always does.
-    if (result.isOk || startMs - countedAtMs >= periodMs) {
+    // A success always counts, a failure when the period is over.
+    if (result.isOk || startMs - countedAtMs >= periodMs - TIMER_SLACK_MS) {
       countedAtMs = startMs;
       const before = state.verdict;
       state = foldProbe(state, result.isOk, probe);

@@ -310,3 +310,52 @@ console.log("up");`,
   const answer = await fetch(`http://${at(pod, "status", "podIP")}:8080/`);
   assert.equal(await answer.text(), "ok", "the first request after Ready is served");
 });
+
+test("a failing startup probe restarts the container before it is ever ready", async (t) => {
+  const node = await startTestNode(t);
+  await node.pod("web", {
+    terminationGracePeriodSeconds: 1,
+    containers: [
+      {
+        name: "app",
+        command: node.program("idle", IDLE),
+        startupProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1, failureThreshold: 1 },
+      },
+    ],
+  });
+  const pod = await node.until("web", "it was restarted", (p) => statusOf(p)["restartCount"] === 1);
+  assert.equal(isReady(pod), false);
+  const words = "Container app failed startup probe, will be restarted";
+  assert.ok((await messages(node, "Killing")).includes(words));
+});
+
+test("a pod that is active longer than its deadline fails", async (t) => {
+  const node = await startTestNode(t);
+  await node.pod("late", {
+    activeDeadlineSeconds: 1,
+    containers: [{ name: "app", command: node.program("idle", IDLE) }],
+  });
+  const pod = await node.until("late", "it failed", (p) => at(p, "status", "phase") === "Failed");
+  assert.equal(at(pod, "status", "reason"), "DeadlineExceeded");
+});
+
+test("a second deletion shortens the grace period, a forced one kills at once", async (t) => {
+  const node = await startTestNode(t);
+  const terminationGracePeriodSeconds = 3600;
+  const command = node.program("stubborn", STUBBORN);
+  for (const name of ["shorter", "forced"]) {
+    await node.pod(name, { terminationGracePeriodSeconds, containers: [{ name: "app", command }] });
+    await node.logged(name, "up");
+    const ignored = node.logged(name, "ignored");
+    const key = { namespace: "default", name };
+    await node.api.delete(RESOURCES.pod, key);
+    await ignored;
+    const gracePeriodSeconds = name === "forced" ? 0 : 1;
+    await node.api.delete(RESOURCES.pod, key, { gracePeriodSeconds });
+  }
+  const deadlineMs = performance.now() + 20_000;
+  while ((await node.api.list(RESOURCES.pod)).length > 0) {
+    assert.ok(performance.now() < deadlineMs, "both pods go");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+});
