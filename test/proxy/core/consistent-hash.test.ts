@@ -74,7 +74,7 @@ for (const [name, createBalancer] of [
 
 const source = (more: { cookie?: string; user?: string; target?: string } = {}) => ({
   header: (name: string) =>
-    new Map([
+    new Map<string, string | undefined>([
       ["cookie", more.cookie],
       ["x-user", more.user],
     ]).get(name),
