@@ -29,8 +29,12 @@ export interface MeshService {
   readonly namespace: string;
   readonly clusterIps: readonly string[];
   readonly isHeadless: boolean;
-  /** The DNS name an ExternalName service stands for. */
+  /** The DNS name an ExternalName service stands for, when that is no service of the mesh. */
   readonly externalName: string | undefined;
+  /** Whether it only stands for another service of the mesh. */
+  readonly isAlias: boolean;
+  /** RFC 3339; "" when unknown. */
+  readonly createdAt: string;
   /** TCP ports, by number. */
   readonly ports: readonly ServicePort[];
   /** Accounts of every pod behind it, ready or not, sorted. */
@@ -55,20 +59,41 @@ export function buildServices(
   workloads: ReadonlyMap<string, Workload>,
 ): readonly MeshService[] {
   const slices = slicesByService(endpointSlices);
-  return services
+  const all = services
     .map((service) => {
       const { namespace = "default", name } = service.metadata;
       return serviceFrom(service, slices.get(`${namespace}/${name}`) ?? [], workloads);
     })
     .sort((a, b) => compare(a.host, b.host));
+  const byHost = new Map(all.map((service) => [service.host, service]));
+  return all.map((service) => aliased(service, byHost));
 }
 
-/** Which service ports lead to each pod, ready or not. */
+/** An ExternalName that is another service of the mesh leads to that one's endpoints, as in Istio. */
+function aliased(service: MeshService, byHost: ReadonlyMap<string, MeshService>): MeshService {
+  const target = byHost.get(service.externalName?.replace(/\.$/, "").toLowerCase() ?? "");
+  if (target === undefined || target.externalName !== undefined) return service;
+  return {
+    ...service,
+    externalName: undefined,
+    isAlias: true,
+    serviceAccounts: target.serviceAccounts,
+    ports: service.ports.map((port) => {
+      const same = target.ports.find((each) => each.number === port.number);
+      return { ...port, endpoints: same?.endpoints ?? [] };
+    }),
+  };
+}
+
+/** Which service ports lead to each pod, ready or not; the oldest service first (Istio). */
 export function servedPortsOf(
   services: readonly MeshService[],
 ): ReadonlyMap<Workload, readonly ServedPort[]> {
   const served = new Map<Workload, ServedPort[]>();
-  for (const service of services) {
+  const oldestFirst = services
+    .filter((service) => !service.isAlias)
+    .toSorted((a, b) => compare(a.createdAt, b.createdAt));
+  for (const service of oldestFirst) {
     for (const port of service.ports) {
       for (const { workload, port: targetPort } of port.endpoints) {
         if (workload === undefined) continue;
@@ -128,6 +153,8 @@ function serviceFrom(
     clusterIps,
     isHeadless: spec["clusterIP"] === "None",
     externalName: spec["type"] === "ExternalName" ? textOf(spec["externalName"]) : undefined,
+    isAlias: false,
+    createdAt: service.metadata.creationTimestamp ?? "",
     ports: ports.sort((a, b) => a.number - b.number),
     serviceAccounts: serviceAccountsOf(ports),
   };

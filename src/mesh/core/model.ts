@@ -48,7 +48,7 @@ export interface MeshModel extends ModelOptions {
   readonly serviceByHost: ReadonlyMap<string, MeshService>;
   /** Pods by `namespace/name`. */
   readonly workloads: ReadonlyMap<string, Workload>;
-  /** The service ports behind which a pod is; in order of the services' hosts. */
+  /** The service ports behind which a pod is, the oldest service first. */
   readonly servedPorts: ReadonlyMap<Workload, readonly ServedPort[]>;
   /** Oldest first. */
   readonly virtualServices: readonly MeshVirtualService[];

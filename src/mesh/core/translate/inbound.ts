@@ -20,7 +20,7 @@ type TransportSocket = MessageTypes["envoy.config.core.v3.TransportSocket"];
 export interface InboundPort {
   readonly number: number;
   readonly protocol: PortProtocol;
-  /** Services that lead to it, sorted by host. */
+  /** Services that lead to it, oldest first. */
   readonly services: readonly MeshService[];
 }
 

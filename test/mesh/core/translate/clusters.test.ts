@@ -354,6 +354,24 @@ test("an ExternalName service is looked up by DNS, without mutual TLS", () => {
   assert.deepEqual(namesOf(translated(objects), ENDPOINT_TYPE), []);
 });
 
+test("an ExternalName that is a service of the mesh leads to its pods, with mutual TLS", () => {
+  const alias = (externalName: string) => ({
+    services: [
+      {
+        apiVersion: "v1",
+        kind: "Service",
+        metadata: { name: "alias", namespace: "default" },
+        spec: { type: "ExternalName", externalName, ports: [{ port: 9080, name: "http" }] },
+      },
+    ],
+  });
+  const name = "outbound|9080||alias.default.svc.cluster.local";
+  const objects = mesh(bookinfo(), alias(`${HOST}.`));
+  assert.equal(cluster(objects, name)["type"], "EDS");
+  assert.match(JSON.stringify(cluster(objects, name)), /sa\/bookinfo-reviews/);
+  assert.match(JSON.stringify(assignment(objects, name)), /127\.16\.0\.5/);
+});
+
 test("the pod's own cluster leads to the application's address", () => {
   const made = cluster(bookinfo(), "inbound|9080||");
   assert.equal(made["type"], "STATIC");
@@ -366,6 +384,24 @@ test("the pod's own cluster leads to the application's address", () => {
       ],
     },
   ]);
+});
+
+test("a pod behind several services belongs to the oldest one", () => {
+  const pods = [{ name: "reviews-primary-1-x", ip: "127.16.0.30" }];
+  const of = (name: string, createdAt: string) =>
+    service({ name, createdAt, ports: [{ port: 9080, name: "http" }], pods });
+  const objects = mesh(
+    of("reviews-primary", "2026-02-02T00:00:00Z"),
+    of("reviews", "2026-02-01T00:00:00Z"),
+  );
+  const set = translated(objects, nodeOf("reviews-primary-1-x", "127.16.0.30"));
+  const made = resourceJson(set, "envoy.config.cluster.v3.Cluster", "inbound|9080||") as Json;
+  const { istio } = (made["metadata"] as { filter_metadata: { istio: { services: Json[] } } })
+    .filter_metadata;
+  assert.deepEqual(
+    istio.services.map((each) => each["name"]),
+    ["reviews", "reviews-primary"],
+  );
 });
 
 test("without an application address the application is on 127.0.0.1", () => {
