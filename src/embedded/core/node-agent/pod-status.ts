@@ -78,7 +78,7 @@ function podPhase(
     (status) => !sidecars.has(status.name) && (exitCodeOf(status) ?? 0) !== 0,
   );
   if (failedInit && spec.restartPolicy === "Never") return "Failed";
-  if (!init.every((status) => isInitialized(status, sidecars))) return "Pending";
+  if (!hasBegun(main) && !init.every((status) => isInitialized(status, sidecars))) return "Pending";
   const isStopped = (status: ContainerStatus): boolean =>
     "terminated" in status.state ||
     ("waiting" in status.state && status.lastState.terminated !== undefined);
@@ -87,6 +87,11 @@ function podPhase(
   if (spec.restartPolicy === "Always") return "Running";
   if (main.every((status) => exitCodeOf(status) === 0)) return "Succeeded";
   return spec.restartPolicy === "Never" ? "Failed" : "Running";
+}
+
+/** Once a container has run the pod is initialized, even while a native sidecar restarts. */
+function hasBegun(main: readonly ContainerStatus[]): boolean {
+  return main.some(({ state }) => !("waiting" in state));
 }
 
 function exitCodeOf(status: ContainerStatus): number | undefined {
@@ -113,7 +118,9 @@ function conditions(
 ): JsonObject[] {
   const { spec } = input.pod;
   const sidecars = new Set(spec.initContainers.filter(isNativeSidecar).map((c) => c.name));
-  const incomplete = init.filter((status) => !isInitialized(status, sidecars));
+  const incomplete = hasBegun(main)
+    ? []
+    : init.filter((status) => !isInitialized(status, sidecars));
   const counted = [...init.filter((status) => sidecars.has(status.name)), ...main];
   const unready = counted.filter((status) => !status.ready);
   const completed: Verdict = { status: "False", reason: "PodCompleted" };

@@ -125,6 +125,16 @@ const ROWS: readonly Row[] = [
     ready: false,
   },
   {
+    what: "a native sidecar restarts",
+    init: [SIDECAR],
+    states: {
+      init: { state: { waiting: { reason: "CrashLoopBackOff" } }, last: 1 },
+      a: { state: running, ready: true },
+    },
+    phase: "Running",
+    ready: false,
+  },
+  {
     what: "an unready native sidecar keeps the pod unready",
     init: [SIDECAR],
     states: { init: { state: running }, a: { state: running, ready: true } },
