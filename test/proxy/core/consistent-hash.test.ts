@@ -112,7 +112,7 @@ test("a client without the cookie gets one, and is placed by it from then on", (
   const value = /^session="([0-9a-f]+)"; Max-Age=60; Path=\/; SameSite=Lax; HttpOnly$/.exec(
     first.setCookie ?? "",
   )?.[1];
-  assert.ok(value !== undefined, first.setCookie);
+  assert.ok(value !== undefined, `no such cookie: ${first.setCookie}`);
   const second = requestHash([byCookie], source({ cookie: `x=y; session="${value}"` }));
   assert.deepEqual(second, { hash: first.hash, setCookie: undefined });
 });
