@@ -126,17 +126,20 @@ test("bookinfo's services answer on their pod IPs", { skip, timeout: 60_000 }, a
   const dir = temporaryDir(t);
   await cluster(t, dir, exampleImages());
   const kubectl = kubectlOf(dir);
-  const images = ["details-v1", "ratings-v1", "reviews-v2"];
+  const images = ["details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "productpage-v1"];
   for (const name of images) {
     const image = `docker.io/istio/examples-bookinfo-${name}:1.17.0`;
     await kubectl("run", name, `--image=${image}`, "--port=9080");
   }
   await kubectl("wait", "--for=condition=Ready", ...images.map((n) => `pod/${n}`), "--timeout=30s");
-  const details = await getPod(kubectl, "details-v1");
-  await eventually("details answers", async () => {
-    const answer = await tryFetch(`http://${at(details, "status", "podIP")}:9080/details/0`);
-    return answer?.includes("William Shakespeare") === true;
-  });
+  for (const name of images) {
+    const podIp = at(await getPod(kubectl, name), "status", "podIP");
+    const health = await tryFetch(`http://${podIp}:9080/health`);
+    assert.match(health ?? "", new RegExp(`${name.split("-")[0]}.* is healthy`));
+  }
+  const details = at(await getPod(kubectl, "details-v1"), "status", "podIP");
+  const answer = await tryFetch(`http://${details}:9080/details/0`);
+  assert.match(answer ?? "", /William Shakespeare/);
 });
 
 test("an image map's error names the file and every wrong field", () => {

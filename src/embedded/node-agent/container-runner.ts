@@ -51,7 +51,6 @@ const START_ERROR_EXIT_CODE = 128;
 
 /** Runs a container: again and again as its restart policy says, until it is stopped. */
 export class ContainerRunner {
-  readonly spec: ContainerSpec;
   /** Resolves when the container will not run any more. */
   readonly finished: Promise<void>;
   readonly #host: ContainerHost;
@@ -59,6 +58,8 @@ export class ContainerRunner {
   readonly #stopping = new AbortController();
   readonly #finish = Promise.withResolvers<void>();
   readonly #waiting = new Set<() => void>();
+  #spec: ContainerSpec;
+  #isChanged = false;
   #status: ContainerStatus;
   #loop: CrashLoop = { failures: 0 };
   #running: { readonly process: RunningProcess; readonly target: ActionTarget } | undefined;
@@ -71,11 +72,15 @@ export class ContainerRunner {
     host: ContainerHost,
     options: { readonly policy: PodSpec["restartPolicy"]; readonly status: ContainerStatus },
   ) {
-    this.spec = spec;
+    this.#spec = spec;
     this.#host = host;
     this.#policy = options.policy;
     this.#status = options.status;
     this.finished = this.#finish.promise;
+  }
+
+  get spec(): ContainerSpec {
+    return this.#spec;
   }
 
   get status(): ContainerStatus {
@@ -109,13 +114,26 @@ export class ContainerRunner {
     }
   }
 
+  /** Takes in a newer spec. Only its image can differ; the container then starts anew at once. */
+  change(spec: ContainerSpec): void {
+    const { image } = spec;
+    if (image === this.#spec.image) return;
+    this.#spec = spec;
+    this.#isChanged = this.#running !== undefined;
+    this.#update({ image, imageID: image });
+    if (this.#running === undefined) return;
+    const words = `Container ${spec.name} definition changed, will be restarted`;
+    this.#event("Normal", "Killing", words);
+    void this.#terminate(this.#graceSignal(this.#host.graceMs()));
+  }
+
   /** Ends it for good: preStop hook, SIGTERM, and SIGKILL when the signal aborts. */
   async stop(deadline: AbortSignal): Promise<void> {
     this.#stopDeadline = deadline;
     this.#stopping.abort();
     if (!this.#isBegun) return this.skip();
     if (this.#running !== undefined) {
-      this.#event("Normal", "Killing", `Stopping container ${this.spec.name}`);
+      this.#event("Normal", "Killing", `Stopping container ${this.#spec.name}`);
       await this.#terminate(deadline);
     }
     await this.finished;
@@ -128,10 +146,14 @@ export class ContainerRunner {
       if (launch === undefined) return;
       const startMs = this.#host.clock.nowMs();
       const exitCode = await this.#runOnce(launch);
-      if (signal.aborted || !isRestarted(this.#policy, exitCode)) return;
-      const after = afterExit(this.#loop, this.#host.clock.nowMs() - startMs);
-      this.#loop = after;
-      if (after.delayMs > 0) await this.#backOff(after.delayMs);
+      if (signal.aborted) return;
+      if (!this.#isChanged) {
+        if (!isRestarted(this.#policy, exitCode)) return;
+        const after = afterExit(this.#loop, this.#host.clock.nowMs() - startMs);
+        this.#loop = after;
+        if (after.delayMs > 0) await this.#backOff(after.delayMs);
+      }
+      this.#isChanged = false;
       if (!signal.aborted) this.#update({ restartCount: this.#status.restartCount + 1 });
     }
   }
@@ -140,7 +162,7 @@ export class ContainerRunner {
   async #prepared(): Promise<Launch | undefined> {
     const { signal } = this.#stopping;
     for (let isFirst = true; !signal.aborted; isFirst = false) {
-      const launch = await this.#host.prepare(this.spec);
+      const launch = await this.#host.prepare(this.#spec);
       if ("argv" in launch) return signal.aborted ? undefined : launch;
       if (isFirst && launch.event !== undefined) {
         this.#event("Warning", "Failed", launch.event);
@@ -152,9 +174,9 @@ export class ContainerRunner {
   }
 
   async #backOff(delayMs: number): Promise<void> {
-    const message = `back-off ${delayMs / 1000}s restarting failed container=${this.spec.name} pod=${this.#host.podLabel}`;
+    const message = `back-off ${delayMs / 1000}s restarting failed container=${this.#spec.name} pod=${this.#host.podLabel}`;
     this.#wait("CrashLoopBackOff", message);
-    const words = `Back-off restarting failed container ${this.spec.name} in pod ${this.#host.podLabel}`;
+    const words = `Back-off restarting failed container ${this.#spec.name} in pod ${this.#host.podLabel}`;
     this.#event("Warning", "BackOff", words);
     await delay(this.#host.clock, delayMs, this.#stopping.signal);
   }
@@ -164,10 +186,10 @@ export class ContainerRunner {
     const { clock } = this.#host;
     const containerID = `serin://${randomBytes(32).toString("hex")}`;
     const startedAt = timestamp(clock.nowMs());
-    const log = this.#host.openLog(this.spec, this.#status.restartCount);
-    const image = JSON.stringify(this.spec.image);
+    const log = this.#host.openLog(this.#spec, this.#status.restartCount);
+    const image = JSON.stringify(this.#spec.image);
     this.#event("Normal", "Pulled", `Container image ${image} is a program of this machine`);
-    this.#event("Normal", "Created", `Created container: ${this.spec.name}`);
+    this.#event("Normal", "Created", `Created container: ${this.#spec.name}`);
     const ended = (end: ProcessEnd, reason: string, message?: string): number => {
       this.#host.closeLog(log);
       const terminated = {
@@ -179,6 +201,8 @@ export class ContainerRunner {
         containerID,
       };
       this.#setState({ terminated }, { containerID, ready: false, started: false });
+      // At once, before a status is written: to a pod that never restarts, this was no end.
+      if (this.#isChanged) this.#wait("ContainerCreating", "the container's image has changed");
       return end.exitCode;
     };
     let process: RunningProcess;
@@ -200,7 +224,7 @@ export class ContainerRunner {
     const over = new AbortController();
     void process.ended.then(() => over.abort());
     this.#running = { process, target };
-    this.#event("Normal", "Started", `Started container ${this.spec.name}`);
+    this.#event("Normal", "Started", `Started container ${this.#spec.name}`);
     this.#setState({ running: { startedAt } }, { containerID, ready: false, started: false });
     // Stopped while it was being started: stop() found nothing to signal.
     if (this.#stopDeadline !== undefined) void this.#terminate(this.#stopDeadline);
@@ -216,7 +240,7 @@ export class ContainerRunner {
   }
 
   async #afterStart(target: ActionTarget, signal: AbortSignal): Promise<void> {
-    const hook = this.spec.lifecycle?.postStart;
+    const hook = this.#spec.lifecycle?.postStart;
     if (hook === undefined) return;
     const { isOk, output } = await this.#runHook(hook, target, this.#host.graceMs(), signal);
     if (isOk || signal.aborted) return;
@@ -245,7 +269,7 @@ export class ContainerRunner {
   }
 
   #killUnhealthy(kind: ProbeKind, graceMs: number): void {
-    const words = `Container ${this.spec.name} failed ${kind.toLowerCase()} probe, will be restarted`;
+    const words = `Container ${this.#spec.name} failed ${kind.toLowerCase()} probe, will be restarted`;
     this.#event("Normal", "Killing", words);
     void this.#terminate(this.#graceSignal(graceMs));
   }
@@ -266,7 +290,7 @@ export class ContainerRunner {
     target: ActionTarget,
     deadline: AbortSignal,
   ): Promise<void> {
-    const hook = this.spec.lifecycle?.preStop;
+    const hook = this.#spec.lifecycle?.preStop;
     if (hook !== undefined && !deadline.aborted) {
       const { isOk, output } = await this.#runHook(hook, target, this.#host.graceMs(), deadline);
       if (!isOk && !deadline.aborted) {

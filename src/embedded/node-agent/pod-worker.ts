@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { RESOURCES } from "../../api/index.ts";
 import { messageOf } from "../../base/index.ts";
 import { timestamp } from "../api-server/timestamp.ts";
-import { stringAt } from "../core/api/json.ts";
+import { deepEqual, stringAt } from "../core/api/json.ts";
 import { configNames } from "../core/node-agent/config-names.ts";
 import type { PodFacts } from "../core/node-agent/field-ref.ts";
 import { initialStatuses, isToRun } from "../core/node-agent/initial-status.ts";
@@ -99,8 +99,18 @@ export class PodWorker {
 
   /** Takes in a newer version of the pod; a deletion begins (or shortens) its end. */
   update(pod: Pod): void {
+    const before = this.#pod;
     this.#pod = pod;
     if (pod.deletionGraceSeconds !== undefined) void this.stop(pod.deletionGraceSeconds * 1000);
+    else {
+      const { initContainers, containers } = pod.spec;
+      for (const spec of [...initContainers, ...containers]) {
+        this.#runners.get(spec.name)?.change(spec);
+      }
+      const isRelabelled = !deepEqual(before.labels, pod.labels);
+      // Downward API volumes show labels and annotations as they are now.
+      if (isRelabelled || !deepEqual(before.annotations, pod.annotations)) this.#wakeConfig();
+    }
     // A readiness gate may have been decided.
     if (pod.spec.readinessGates.length > 0) this.#publisher.changed();
   }
@@ -129,7 +139,10 @@ export class PodWorker {
 
   /** A ConfigMap or Secret of the pod's namespace changed. */
   configChanged(kind: "configMap" | "secret", name: string): void {
-    if (!configNames(this.#pod)[kind].has(name)) return;
+    if (configNames(this.#pod)[kind].has(name)) this.#wakeConfig();
+  }
+
+  #wakeConfig(): void {
     for (const wake of [...this.#configWaiters]) wake();
   }
 
@@ -312,12 +325,13 @@ export class PodWorker {
       clock,
       podLabel: `${name}_${namespace}(${uid})`,
       graceMs: () => this.#graceMs,
-      prepare: async () =>
+      // Not the container that was there at first: its image may have changed since.
+      prepare: async (current) =>
         launchOf({
-          container,
+          container: current,
           facts: this.#facts(),
           network: this.#network,
-          mounts: this.#volumes.mountsOf(container),
+          mounts: this.#volumes.mountsOf(current),
           config: await readConfig(this.#node.api, this.#pod),
           imageMap: this.#node.imageMap,
           capacity: this.#node.capacity,

@@ -231,3 +231,43 @@ test("the image map gives program and environment; args are added, command repla
   assert.deepEqual(replaced.argv, ["own", "a"]);
   assert.equal(replaced.env["FLAVOUR"], "pod");
 });
+
+test("a changed image restarts the container at once; changed labels reach the files", async (t) => {
+  const rows = ["v1", "v2"].map((version) => ({
+    image: `shop/web:${version}`,
+    command: [] as string[],
+    env: { VERSION: version },
+  }));
+  const node = await startTestNode(t, { imageMap: rows });
+  for (const { command } of rows) command.push(...node.program("report", REPORT));
+  const labels = [{ path: "labels", fieldRef: { fieldPath: "metadata.labels" } }];
+  await node.pod("web", {
+    restartPolicy: "Never",
+    labels: { app: "web" },
+    volumes: [{ name: "info", downwardAPI: { items: labels } }],
+    containers: [
+      { name: "app", image: "shop/web:v1", volumeMounts: [{ name: "info", mountPath: "/info" }] },
+    ],
+  });
+  const { env } = await report(node, "web");
+  assert.equal(env["VERSION"], "v1");
+  const patch = {
+    metadata: { labels: { tier: "front" } },
+    spec: { containers: [{ name: "app", image: "shop/web:v2" }] },
+  };
+  const key = { namespace: "default", name: "web" };
+  await node.api.patch(RESOURCES.pod, key, patch, { kind: "strategic" });
+  const pod = await node.until(
+    "web",
+    "it runs anew",
+    (p) => statusOf(p)["restartCount"] === 1 && isReady(p),
+  );
+  assert.equal(statusOf(pod)["image"], "shop/web:v2");
+  assert.equal((await report(node, "web")).env["VERSION"], "v2");
+  const path = `${env["SERIN_VOLUME_INFO"]}/labels`;
+  const deadlineMs = performance.now() + 10_000;
+  while (!readFileSync(path, "utf8").includes('tier="front"')) {
+    assert.ok(performance.now() < deadlineMs, "the file follows the labels");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+});
