@@ -1,0 +1,149 @@
+import { type KubeObject, RESOURCES } from "../api/index.ts";
+import { messageOf } from "../base/index.ts";
+import type { KubeStore } from "../kube/store.ts";
+import type { Clock, Logger } from "../runtime/index.ts";
+import type { Ads, AdsEvent, Connection } from "./ads-server.ts";
+import {
+  distributionOf,
+  type ProxyState,
+  type TrackedResource,
+  trackResources,
+} from "./core/distribution.ts";
+import { blamedFor } from "./core/distribution-blame.ts";
+import type { MeshObjects } from "./core/mesh-objects.ts";
+import { buildModel, type MeshModel, type ModelOptions } from "./core/model.ts";
+import { createTranslator, type Translator } from "./core/translate.ts";
+import { SHORT_TYPE } from "./debug-metrics.ts";
+import type { RouteStatusWriter } from "./route-status.ts";
+
+/** Refusals remembered, so that one that is repeated makes one Event. */
+const MAX_REPORTED = 1000;
+
+export interface ConfigPusherOptions {
+  readonly model: ModelOptions;
+  /** Whether proxies write an access log. */
+  readonly accessLog: boolean;
+  readonly ads: Ads;
+  readonly writer: RouteStatusWriter;
+  /** For Events. */
+  readonly store: KubeStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onPublish: (push: number) => void;
+}
+
+/** From watched objects to pushes, and from acknowledgements to the status of VirtualServices. */
+export interface ConfigPusher {
+  /** Builds the model and pushes what it translates to. When that fails the last model serves on. */
+  apply(objects: MeshObjects): void;
+  onAdsEvent(event: AdsEvent): void;
+  model(): MeshModel | undefined;
+  objects(): MeshObjects | undefined;
+}
+
+export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
+  const { ads, writer, logger } = options;
+  let objects: MeshObjects | undefined;
+  let model: MeshModel | undefined;
+  let translator: Translator | undefined;
+  let number = 0;
+  let tracked: ReadonlyMap<string, TrackedResource> = new Map();
+  const reported = new Set<string>();
+
+  const settle = (): void => {
+    const proxies = ads.connections().map(stateOf);
+    for (const resource of tracked.values()) {
+      writer.write(resource, distributionOf(resource, proxies));
+    }
+  };
+
+  const reportRejection = (connection: Connection, typeUrl: string, message: string): void => {
+    const text = `${SHORT_TYPE[typeUrl] ?? typeUrl} refused by ${connection.node.id}: ${message}`;
+    for (const resource of blamedFor(message, connection.resources, tracked.values())) {
+      const key = `${resource.uid} ${resource.generation} ${message}`;
+      if (reported.has(key)) continue;
+      if (reported.size >= MAX_REPORTED) reported.clear();
+      reported.add(key);
+      const event = eventOf(resource, text, options.clock.nowMs());
+      options.store
+        .create(RESOURCES.event, event)
+        .catch((error: unknown) => logger.warn({ reason: messageOf(error) }, "event not written"));
+    }
+  };
+
+  return {
+    apply(next) {
+      try {
+        const built = buildModel(next, options.model);
+        const nextTranslator =
+          translator?.next(built) ?? createTranslator(built, { accessLog: options.accessLog });
+        model = built;
+        translator = nextTranslator;
+      } catch (error) {
+        logger.error({ reason: messageOf(error) }, "model not built, the last one serves on");
+        return;
+      }
+      objects = next;
+      number += 1;
+      const built = model;
+      tracked = trackResources(tracked, next.virtualServices, number, (object) =>
+        problemsOf(object, built),
+      );
+      writer.retain(new Set(tracked.keys()));
+      options.onPublish(number);
+      const { resourcesFor } = translator;
+      ads.publish({ number, resourcesFor });
+      settle();
+    },
+    onAdsEvent(event) {
+      if (event.kind === "rejected") {
+        reportRejection(event.connection, event.typeUrl, event.message);
+      }
+      if (event.kind !== "sent") settle();
+    },
+    model: () => model,
+    objects: () => objects,
+  };
+}
+
+function problemsOf(object: KubeObject, model: MeshModel) {
+  const { namespace = "default", name } = object.metadata;
+  const messages = model.problems
+    .filter((p) => p.kind === object.kind && p.namespace === namespace && p.name === name)
+    .map((problem) => problem.message);
+  const isUsed = model.virtualServices.some((v) => v.namespace === namespace && v.name === name);
+  return { messages, isLeftOut: !isUsed };
+}
+
+function stateOf({ node, session, problems }: Connection): ProxyState {
+  const refusals = session
+    .progress()
+    .flatMap(({ typeUrl, rejected }) =>
+      rejected.map(({ message }) => `${SHORT_TYPE[typeUrl] ?? typeUrl}: ${message}`),
+    );
+  const held = problems.map((problem) => problem.message);
+  return {
+    nodeId: node.id,
+    ackedPush: session.ackedPush(),
+    problems: [...new Set([...refusals, ...held])],
+  };
+}
+
+function eventOf(resource: TrackedResource, message: string, nowMs: number): KubeObject {
+  const { namespace, name, uid } = resource;
+  const time = `${new Date(nowMs).toISOString().slice(0, 19)}Z`;
+  const { group, version, kind } = RESOURCES.virtualService;
+  return {
+    apiVersion: "v1",
+    kind: "Event",
+    metadata: { name: `${name}.${crypto.randomUUID().slice(0, 13)}`, namespace },
+    involvedObject: { apiVersion: `${group}/${version}`, kind, namespace, name, uid },
+    type: "Warning",
+    reason: "ProxyRejected",
+    message: message.slice(0, 1024),
+    source: { component: "serin-control-plane" },
+    firstTimestamp: time,
+    lastTimestamp: time,
+    count: 1,
+  };
+}

@@ -1,0 +1,145 @@
+import { type KubeObject, RESOURCES, type ResourceType } from "../api/index.ts";
+import { backoffMs, messageOf, SerinError } from "../base/index.ts";
+import type { KubeStore } from "../kube/store.ts";
+import type { Clock, Logger } from "../runtime/index.ts";
+import type { MeshObjects } from "./core/mesh-objects.ts";
+
+const TYPES = {
+  namespaces: RESOURCES.namespace,
+  services: RESOURCES.service,
+  endpointSlices: RESOURCES.endpointSlice,
+  pods: RESOURCES.pod,
+  virtualServices: RESOURCES.virtualService,
+  destinationRules: RESOURCES.destinationRule,
+  gateways: RESOURCES.gateway,
+  peerAuthentications: RESOURCES.peerAuthentication,
+} as const satisfies Record<keyof MeshObjects, ResourceType>;
+const KINDS = Object.keys(TYPES) as readonly (keyof MeshObjects)[];
+
+/** A change is passed on after this long without another one, … */
+const QUIET_MS = 10;
+/** … or at the latest this long after the first. */
+const MAX_DELAY_MS = 100;
+const BACKOFF = { baseMs: 100, maxMs: 10_000 };
+
+export interface WatchOptions {
+  readonly store: KubeStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** In [0, 1), for the jitter of the back-off. */
+  readonly random: () => number;
+  /** Called once everything was listed, and after every change that can matter; changes come together. */
+  readonly onChange: (objects: MeshObjects) => void;
+}
+
+export interface MeshWatch {
+  /** Resolves once every kind was listed. */
+  readonly synced: Promise<void>;
+  stop(): void;
+}
+
+/**
+ * Keeps the objects of the mesh in sight, for ever: lists, watches, resumes where a watch ended and
+ * lists again when that is too old. While the API is away what was seen last stays.
+ */
+export function watchMesh(options: WatchOptions): MeshWatch {
+  const { clock, logger, store } = options;
+  const abort = new AbortController();
+  const objects = new Map<keyof MeshObjects, Map<string, KubeObject>>();
+  const synced = Promise.withResolvers<void>();
+  let cancelQuiet: (() => void) | undefined;
+  let firstChangeMs: number | undefined;
+
+  const publish = (): void => {
+    cancelQuiet?.();
+    cancelQuiet = undefined;
+    firstChangeMs = undefined;
+    if (abort.signal.aborted || objects.size < KINDS.length) return;
+    const snapshot = KINDS.map((kind) => [kind, [...(objects.get(kind)?.values() ?? [])]] as const);
+    options.onChange(Object.fromEntries(snapshot) as unknown as MeshObjects);
+    synced.resolve();
+  };
+
+  const changed = (): void => {
+    const nowMs = clock.nowMs();
+    firstChangeMs ??= nowMs;
+    cancelQuiet?.();
+    const leftMs = Math.max(0, firstChangeMs + MAX_DELAY_MS - nowMs);
+    cancelQuiet = clock.schedule(Math.min(QUIET_MS, leftMs), publish);
+  };
+
+  const follow = async (kind: keyof MeshObjects): Promise<void> => {
+    let attempt = 0;
+    let resourceVersion: string | undefined;
+    while (!abort.signal.aborted) {
+      try {
+        if (resourceVersion === undefined) {
+          const list = await store.list(TYPES[kind]);
+          resourceVersion = list.resourceVersion;
+          objects.set(kind, new Map(list.items.map((item) => [keyOf(item), item])));
+          changed();
+        }
+        const watch = { resourceVersion, signal: abort.signal };
+        for await (const event of store.watch(TYPES[kind], watch)) {
+          attempt = 0;
+          resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
+          if (event.type === "BOOKMARK") continue;
+          if (apply(objects.get(kind) ?? new Map(), event.type, event.object)) changed();
+        }
+      } catch (error) {
+        const isExpired = error instanceof SerinError && error.code === "SERIN_CONFLICT";
+        const isUnknown = error instanceof SerinError && error.code === "SERIN_NOT_FOUND";
+        if (isExpired || isUnknown) resourceVersion = undefined;
+        // A cluster without the CRD has none of the kind, and may get it later.
+        if (isUnknown && objects.get(kind)?.size !== 0) {
+          objects.set(kind, new Map());
+          changed();
+        }
+        logger.warn({ kind, reason: messageOf(error) }, "watch ended, will try again");
+        await pause(backoffMs(attempt, BACKOFF, options.random()), clock, abort.signal);
+        attempt += 1;
+      }
+    }
+  };
+
+  for (const kind of KINDS) void follow(kind);
+  return {
+    synced: synced.promise,
+    stop() {
+      abort.abort();
+      cancelQuiet?.();
+    },
+  };
+}
+
+/** Whether the change can matter: our own status writes come back as events and must not. */
+function apply(known: Map<string, KubeObject>, type: string, object: KubeObject): boolean {
+  const key = keyOf(object);
+  if (type === "DELETED") return known.delete(key);
+  const before = known.get(key);
+  known.set(key, object);
+  const { generation, uid } = object.metadata;
+  const isStatusOnly =
+    before !== undefined &&
+    generation !== undefined &&
+    before.metadata.generation === generation &&
+    before.metadata.uid === uid &&
+    object.apiVersion.includes("istio.io/");
+  return !isStatusOnly;
+}
+
+function keyOf({ metadata: { namespace = "", name } }: KubeObject): string {
+  return `${namespace}/${name}`;
+}
+
+function pause(delayMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      cancel();
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const cancel = clock.schedule(delayMs, done);
+    signal.addEventListener("abort", done);
+  });
+}

@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { type KubeObject, RESOURCES } from "../../src/api/index.ts";
+import { startApiServer } from "../../src/embedded/api-server/index.ts";
+import { createClientStore } from "../../src/kube/index.ts";
+import type { KubeStore } from "../../src/kube/store.ts";
+import { type ControlPlane, startControlPlane } from "../../src/mesh/index.ts";
+import { createLogger, systemClock } from "../../src/runtime/index.ts";
+import { ROUTE_TYPE } from "../../src/xds/index.ts";
+import { connectProxy, until } from "./ads/proxy-client.ts";
+import { meshDefinitions } from "./definitions.ts";
+
+const logger = createLogger("test", "silent");
+
+interface World {
+  readonly store: KubeStore;
+  readonly plane: ControlPlane;
+  start(): Promise<ControlPlane>;
+}
+
+async function world(t: TestContext): Promise<World> {
+  const dataDir = mkdtempSync(join(tmpdir(), "serin-mesh-"));
+  t.after(() => rmSync(dataDir, { recursive: true, force: true }));
+  const server = await startApiServer({ dataDir, port: 0, logger, clock: systemClock });
+  t.after(() => server.stop());
+  const store = createClientStore({ kubeconfigPath: server.kubeconfigPath });
+  for (const definition of meshDefinitions()) {
+    await store.create(RESOURCES.customResourceDefinition, definition);
+  }
+  const start = async (): Promise<ControlPlane> => {
+    const plane = await startControlPlane({
+      store,
+      telemetry: { ingest: () => {}, forget: () => {} },
+      logger,
+      clock: systemClock,
+      host: "127.0.0.1",
+      ports: { xds: 0, debug: 0, webhook: 0 },
+      rootNamespace: "istio-system",
+      trustDomain: "cluster.local",
+      interceptionMode: "NONE",
+      accessLog: false,
+    });
+    t.after(() => plane.stop());
+    return plane;
+  };
+  return { store, plane: await start(), start };
+}
+
+const service = (name: string): KubeObject => ({
+  apiVersion: "v1",
+  kind: "Service",
+  metadata: { name, namespace: "default" },
+  spec: { selector: { app: name }, ports: [{ name: "http", port: 9080, protocol: "TCP" }] },
+});
+
+const route = (primary: number, canary: number): KubeObject => ({
+  apiVersion: "networking.istio.io/v1beta1",
+  kind: "VirtualService",
+  metadata: { name: "reviews", namespace: "default" },
+  spec: {
+    hosts: ["reviews"],
+    http: [
+      {
+        route: [
+          { destination: { host: "reviews-primary" }, weight: primary },
+          { destination: { host: "reviews-canary" }, weight: canary },
+        ],
+      },
+    ],
+  },
+});
+
+const KEY = { namespace: "default", name: "reviews" };
+
+interface Status {
+  readonly observedGeneration?: number;
+  readonly conditions?: readonly { type: string; status: string; message: string }[];
+}
+
+async function statusOf(store: KubeStore): Promise<Status> {
+  const object = await store.get(RESOURCES.virtualService, KEY);
+  return (object?.["status"] as Status | undefined) ?? {};
+}
+
+async function reconciled(store: KubeStore, generation: number, message: string): Promise<void> {
+  let last: Status = {};
+  await until(`generation ${generation}: ${message}`, async () => {
+    last = await statusOf(store);
+    const condition = last.conditions?.[0];
+    return last.observedGeneration === generation && condition?.message === message;
+  }).catch((error: unknown) => {
+    throw new Error(`last status ${JSON.stringify(last)}`, { cause: error });
+  });
+  assert.equal(last.conditions?.[0]?.type, "Reconciled");
+}
+
+async function apply(store: KubeStore): Promise<void> {
+  for (const name of ["reviews", "reviews-primary", "reviews-canary"]) {
+    await store.create(RESOURCES.service, service(name));
+  }
+  await store.create(RESOURCES.virtualService, route(100, 0));
+}
+
+test("a VirtualService is reconciled once every connected proxy has it", async (t) => {
+  const { store, plane } = await world(t);
+  await apply(store);
+  await reconciled(store, 1, "0/0 proxies up to date");
+  const one = connectProxy(plane.ports.xds);
+  const two = connectProxy(plane.ports.xds, { pod: "b-1-x", ip: "127.16.0.9", protocol: "sotw" });
+  t.after(() => one.stop());
+  t.after(() => two.stop());
+  await reconciled(store, 1, "2/2 proxies up to date");
+  const before = one.store.versions(ROUTE_TYPE)["http_proxy"];
+  await store.patch(
+    RESOURCES.virtualService,
+    KEY,
+    { spec: route(90, 10)["spec"] },
+    { kind: "merge" },
+  );
+  await reconciled(store, 2, "2/2 proxies up to date");
+  assert.equal((await statusOf(store)).conditions?.[0]?.status, "True");
+  assert.notEqual(one.store.versions(ROUTE_TYPE)["http_proxy"], before);
+  two.stop();
+  await reconciled(store, 2, "1/1 proxies up to date");
+  const metrics = await (await fetch(`http://127.0.0.1:${plane.ports.debug}/metrics`)).text();
+  assert.match(metrics, /^pilot_xds 1$/m);
+  assert.match(metrics, /^pilot_xds_pushes\{type="rds"\} [1-9]/m);
+  const syncz = await fetch(`http://127.0.0.1:${plane.ports.debug}/debug/syncz`);
+  const [proxy] = (await syncz.json()) as Record<string, string>[];
+  assert.equal(proxy?.["proxy"], "productpage-v1-6b4c8d7f9-qwert.default");
+  assert.equal(proxy?.["route_status"], "SYNCED");
+  assert.equal(proxy?.["route_sent"], proxy?.["route_acked"]);
+});
