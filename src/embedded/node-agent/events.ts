@@ -12,6 +12,8 @@ export interface PodEvent {
   readonly message: string;
   /** `spec.containers{name}`, for events of a container. */
   readonly fieldPath?: string;
+  /** Who says so, when it is not the recorder's own component. */
+  readonly component?: string;
 }
 
 /** Writes Events about objects, in order and in the background; equal ones are counted. */
@@ -90,8 +92,11 @@ export class EventRecorder {
       type: event.type,
       reason: event.reason,
       message: event.message,
-      source: { component: this.#component, host: this.#host },
-      reportingComponent: this.#component,
+      source:
+        event.component === undefined
+          ? { component: this.#component, host: this.#host }
+          : { component: event.component },
+      reportingComponent: event.component ?? this.#component,
       reportingInstance: this.#host,
       firstTimestamp: now,
       lastTimestamp: now,

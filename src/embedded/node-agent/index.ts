@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { type KubeObject, RESOURCES } from "../../api/index.ts";
 import { messageOf, SerinError } from "../../base/index.ts";
 import type { Clock, Logger } from "../../runtime/index.ts";
+import { timestamp } from "../api-server/timestamp.ts";
 import { objectsAt, stringAt } from "../core/api/json.ts";
 import type { ImageMap } from "../core/node-agent/image-map.ts";
 import { APPLICATION_ADDRESS_ANNOTATION, podNetwork } from "../core/node-agent/network.ts";
@@ -188,8 +189,7 @@ class Agent {
         const why = isSelected(pod)
           ? "every pod address is in use"
           : "1 node(s) didn't match Pod's node affinity/selector";
-        const message = `0/1 nodes are available: ${why}.`;
-        events.record(object, { type: "Warning", reason: "FailedScheduling", message });
+        await this.#refuse(object, `0/1 nodes are available: ${why}.`);
         this.#retryBinding(object);
         return;
       }
@@ -201,7 +201,8 @@ class Agent {
           : { annotations: { [APPLICATION_ADDRESS_ANNOTATION]: applicationAddress } };
       const patch = { metadata: { uid, ...annotations }, spec: { nodeName: NODE_NAME } };
       const message = `Successfully assigned ${namespace}/${name} to ${NODE_NAME}`;
-      events.record(object, { type: "Normal", reason: "Scheduled", message });
+      const component = "default-scheduler";
+      events.record(object, { type: "Normal", reason: "Scheduled", message, component });
       try {
         await api.patch(RESOURCES.pod, { namespace, name }, patch, { kind: "merge" });
       } catch (error) {
@@ -215,6 +216,31 @@ class Agent {
     } finally {
       this.#binding.delete(uid);
     }
+  }
+
+  /** Says on the pod why it cannot be bound; once, not at every attempt. */
+  async #refuse(object: KubeObject, message: string): Promise<void> {
+    const isKnown = objectsAt(object, "status", "conditions").some(
+      (each) => each["type"] === "PodScheduled" && each["message"] === message,
+    );
+    if (isKnown) return;
+    const { api, clock, events } = this.#node;
+    const { namespace = "default", name, uid } = object.metadata;
+    const component = "default-scheduler";
+    events.record(object, { type: "Warning", reason: "FailedScheduling", message, component });
+    const condition = {
+      type: "PodScheduled",
+      status: "False",
+      reason: "Unschedulable",
+      message,
+      lastProbeTime: null,
+      lastTransitionTime: timestamp(clock.nowMs()),
+    };
+    const patch = { metadata: { uid }, status: { conditions: [condition] } };
+    await api.patch(RESOURCES.pod, { namespace, name }, patch, {
+      kind: "strategic",
+      subresource: "status",
+    });
   }
 
   /** Looks again in a while at a pod that could not be bound. */

@@ -37,5 +37,8 @@ test("a pod that asks for another node is left alone, one that no node fits wait
   await node.pod("here", { nodeSelector: { "kubernetes.io/os": "linux" }, containers });
   await node.until("here", "it is ready", isReady);
   assert.equal(at(await node.get("elsewhere"), "status", "podIP"), undefined);
-  assert.equal(at(await node.get("picky"), "spec", "nodeName"), undefined);
+  const picky = await node.until("picky", "it is refused", (pod) =>
+    JSON.stringify(pod["status"] ?? {}).includes("Unschedulable"),
+  );
+  assert.equal(at(picky, "spec", "nodeName"), undefined);
 });
