@@ -34,24 +34,26 @@ export function upstreamTransport(
   tls: ClientTlsSettings | undefined,
   peer: MeshPeer,
 ): Partial<Cluster> {
-  switch (tls?.mode) {
-    case undefined:
-      return {
-        transport_socket_matches: [
-          {
-            name: "tlsMode-istio",
-            match: structFromJson({ tlsMode: "istio" }),
-            transport_socket: meshTls({}, peer),
-          },
-          { name: "tlsMode-disabled", match: {}, transport_socket: RAW_BUFFER },
-        ],
-      };
+  if (tls === undefined) {
+    return {
+      transport_socket_matches: [
+        {
+          name: "tlsMode-istio",
+          match: structFromJson({ tlsMode: "istio" }),
+          transport_socket: meshTls({}, peer),
+        },
+        { name: "tlsMode-disabled", match: {}, transport_socket: RAW_BUFFER },
+      ],
+    };
+  }
+  switch (tls.mode) {
     case "ISTIO_MUTUAL":
       return { transport_socket: meshTls(tls, peer) };
     case "SIMPLE":
     case "MUTUAL":
       return { transport_socket: ownTls(tls) };
     default:
+      // DISABLE, which is also the mode of settings that name none.
       return {};
   }
 }

@@ -292,6 +292,7 @@ test("a subset overrides block by block, a port's settings replace everything", 
 const TLS_MODES: readonly (readonly [string, object, "matches" | "mesh" | "own" | "none"])[] = [
   ["not set", {}, "matches"],
   ["DISABLE", { tls: { mode: "DISABLE" } }, "none"],
+  ["left out of settings", { tls: {} }, "none"],
   ["ISTIO_MUTUAL", { tls: { mode: "ISTIO_MUTUAL" } }, "mesh"],
   ["SIMPLE", { tls: { mode: "SIMPLE", sni: "x.example", caCertificates: "/ca.pem" } }, "own"],
   [
