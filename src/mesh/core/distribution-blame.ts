@@ -1,5 +1,6 @@
 import { decode, ROUTE_TYPE } from "../../xds/index.ts";
 import type { TrackedResource } from "./distribution.ts";
+import { mentions } from "./session-rejection.ts";
 import type { ResourceSet } from "./xds-resource.ts";
 
 /**
@@ -13,7 +14,7 @@ export function blamedFor(
 ): readonly TrackedResource[] {
   const domains = domainsNamed(message, resources);
   return [...tracked].filter((resource) =>
-    fullHosts(resource).some((host) => domains.has(host) || names(message, host)),
+    fullHosts(resource).some((host) => domains.has(host) || mentions(message, host)),
   );
 }
 
@@ -36,13 +37,4 @@ function fullHosts({ hosts, namespace }: TrackedResource): readonly string[] {
   return hosts.map((host) =>
     host.includes(".") ? host : `${host}.${namespace}.svc.cluster.local`,
   );
-}
-
-/** The host as a whole word: `a.b` is not named by `xa.b`. */
-function names(message: string, host: string): boolean {
-  for (let at = message.indexOf(host); at >= 0; at = message.indexOf(host, at + 1)) {
-    const around = `${message[at - 1] ?? " "}${message[at + host.length] ?? " "}`;
-    if (!/[\w.-]/.test(around.replace(/\.$/, " "))) return true;
-  }
-  return false;
 }

@@ -1,3 +1,4 @@
+import { mentions } from "./session-rejection.ts";
 import type { XdsResource } from "./xds-resource.ts";
 
 /** A response that has not been answered yet. */
@@ -16,6 +17,8 @@ export interface Subscription {
   isExplicit: boolean;
   names: Set<string>;
   isAnswered: boolean;
+  /** Whether the client came with resources from an earlier stream. */
+  isReturning: boolean;
   /** Versions as last sent; "" once told that the resource does not exist. */
   readonly sent: Map<string, string>;
   /** What the client acknowledged. Only the version is known of what it had before a reconnect. */
@@ -40,6 +43,7 @@ export function createSubscription(): Subscription {
     isExplicit: false,
     names: new Set(),
     isAnswered: false,
+    isReturning: false,
     sent: new Map(),
     held: new Map(),
     rejected: new Map(),
@@ -69,7 +73,7 @@ export function applyNack(state: Subscription, inFlight: InFlight, message: stri
   const changed = [...inFlight.upserts.values()].filter(
     ({ name, version }) => state.held.get(name)?.version !== version,
   );
-  const named = changed.filter(({ name }) => message.includes(name));
+  const named = changed.filter(({ name }) => mentions(message, name));
   const refused = new Set(named.length > 0 ? named : changed);
   const { ackedNonce } = state;
   applyAck(state, {
@@ -134,6 +138,7 @@ export function subscribeDelta(
   }
   for (const [name, version] of Object.entries(change.initialVersions)) {
     if (!state.isWildcard && !state.names.has(name)) continue;
+    state.isReturning = true;
     state.sent.set(name, version);
     state.held.set(name, { version, resource: undefined });
   }

@@ -108,6 +108,7 @@ export class Session {
     if (inFlight !== undefined && nonce === inFlight.nonce) {
       if (request.error === undefined) applyAck(state, inFlight);
       else applyNack(state, inFlight, request.error);
+      if (request.typeUrl === CLUSTER_TYPE) this.#dropEndpoints(inFlight.removals);
     }
     const isWildcardType = request.typeUrl === CLUSTER_TYPE || request.typeUrl === LISTENER_TYPE;
     if (change.protocol === "sotw") subscribeSotw(state, change.names, isWildcardType);
@@ -210,6 +211,8 @@ export class Session {
     };
     state.lastNonce = nonce;
     state.isAnswered = true;
+    // Nothing was missing until the client asked for more: now something is.
+    state.ackedPush = Math.min(state.ackedPush, this.#push - 1);
     const isSotw = this.#options.protocol === "sotw";
     return {
       typeUrl,
@@ -218,6 +221,15 @@ export class Session {
       resources: plan.upserts,
       removed: isSotw ? [] : plan.removals,
     };
+  }
+
+  /** A client forgets the endpoints of a cluster with the cluster. */
+  #dropEndpoints(clusters: readonly string[]): void {
+    const endpoints = this.#subscriptions.get(ENDPOINT_TYPE);
+    for (const name of clusters) {
+      endpoints?.held.delete(name);
+      endpoints?.sent.delete(name);
+    }
   }
 
   /** A cluster that changed warms anew and waits for its endpoints, although those are the same. */
@@ -310,7 +322,9 @@ export class Session {
     for (const name of referencesOf(resource).clusters) {
       if (!clusters.held.has(name) || clusters.inFlight?.removals.includes(name)) return false;
       const isEds = this.#target?.get(ENDPOINT_TYPE)?.has(name) === true;
-      if (isEds && endpoints !== undefined && !endpoints.held.has(name)) return false;
+      // Until it asks for endpoints a new client has no cluster to warm; a returning one has.
+      const isAsking = endpoints !== undefined || clusters.isReturning;
+      if (isEds && isAsking && endpoints?.held.has(name) !== true) return false;
     }
     return true;
   }
