@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -11,6 +10,7 @@ import { type ImageMap, parseImageMap, startCluster } from "../../src/embedded/i
 import { createLogger, systemClock } from "../../src/runtime/index.ts";
 import { findTool, skipWithout } from "../support/tools.ts";
 import { at, type Json } from "./api-server/test-server.ts";
+import { temporaryDir } from "./node-agent/temporary-dir.ts";
 
 const skip = skipWithout("kubectl");
 const DEADLINE_MS = 60_000;
@@ -20,7 +20,7 @@ test("a stopped cluster goes on with the same pods, addresses and higher restart
   skip,
   timeout: 60_000,
 }, async (t) => {
-  const dir = temporaryDir(t);
+  const dir = temporaryDir();
   const first = await cluster(t, dir);
   const kubectl = kubectlOf(dir);
   await kubectl("apply", "-f", podManifest(dir, "web"));
@@ -45,7 +45,7 @@ test("after kill -9 the next cluster ends the stray processes and runs the pods 
   skip,
   timeout: 60_000,
 }, async (t) => {
-  const dir = temporaryDir(t);
+  const dir = temporaryDir();
   const script = fileURLToPath(new URL("./node-agent/run-cluster.ts", import.meta.url));
   const child = spawn(process.execPath, [script, join(dir, "data")], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -80,7 +80,7 @@ test("after kill -9 the next cluster ends the stray processes and runs the pods 
 });
 
 test("two clusters at once never share an address", { skip, timeout: 60_000 }, async (t) => {
-  const dirs = [temporaryDir(t), temporaryDir(t)];
+  const dirs = [temporaryDir(), temporaryDir()];
   const addresses = await Promise.all(
     dirs.map(async (dir) => {
       await cluster(t, dir);
@@ -96,7 +96,7 @@ test("two clusters at once never share an address", { skip, timeout: 60_000 }, a
 });
 
 test("kubectl follows a log and describes what happened", { skip, timeout: 60_000 }, async (t) => {
-  const dir = temporaryDir(t);
+  const dir = temporaryDir();
   await cluster(t, dir);
   const kubectl = kubectlOf(dir);
   await kubectl("apply", "-f", podManifest(dir, "web"));
@@ -123,7 +123,7 @@ test("kubectl follows a log and describes what happened", { skip, timeout: 60_00
 });
 
 test("bookinfo's services answer on their pod IPs", { skip, timeout: 60_000 }, async (t) => {
-  const dir = temporaryDir(t);
+  const dir = temporaryDir();
   await cluster(t, dir, exampleImages());
   const kubectl = kubectlOf(dir);
   const images = ["details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "productpage-v1"];
@@ -152,12 +152,6 @@ test("an image map's error names the file and every wrong field", () => {
   const json = '[{"image": "a*", "command": ["node", "a.mjs"], "env": {"A": "b"}}]';
   assert.deepEqual(parseImageMap(json, "x"), JSON.parse(json));
 });
-
-function temporaryDir(t: TestContext): string {
-  const dir = mkdtempSync(join(tmpdir(), "serin-cluster-"));
-  t.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
-  return dir;
-}
 
 async function cluster(
   t: TestContext,

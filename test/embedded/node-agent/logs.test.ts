@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { LogStore } from "../../../src/embedded/node-agent/log-store.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
-import { temporaryDir } from "./test-node.ts";
+import { temporaryDir } from "./temporary-dir.ts";
 
 const OWNER = { namespace: "default", name: "web", uid: "u1" };
 const PLAIN = { follow: false, previous: false, timestamps: false };
@@ -21,9 +21,9 @@ async function collect(chunks: AsyncIterable<Uint8Array>): Promise<string> {
   return Buffer.concat(parts).toString();
 }
 
-test("lines are joined across chunks, bytes pass unchanged, tails and limits hold", async (t) => {
+test("lines are joined across chunks, bytes pass unchanged, tails and limits hold", async () => {
   const clock = new ManualClock();
-  const store = new LogStore(temporaryDir(t), clock);
+  const store = new LogStore(temporaryDir(), clock);
   const log = store.create(OWNER, "app", 0);
   const text = Buffer.from("grün 🎈\nsecond\n");
   log.write("stdout", text.subarray(0, 3)); // in the middle of ü
@@ -39,9 +39,9 @@ test("lines are joined across chunks, bytes pass unchanged, tails and limits hol
   assert.equal(stamped, `${new Date(clock.nowMs()).toISOString()} no line feed`);
 });
 
-test("sinceSeconds leaves out what is older", async (t) => {
+test("sinceSeconds leaves out what is older", async () => {
   const clock = new ManualClock();
-  const store = new LogStore(temporaryDir(t), clock);
+  const store = new LogStore(temporaryDir(), clock);
   const log = store.create(OWNER, "app", 0);
   log.write("stdout", Buffer.from("old\n"));
   clock.advance(60_000);
@@ -50,8 +50,8 @@ test("sinceSeconds leaves out what is older", async (t) => {
   store.end(log);
 });
 
-test("a follower gets every line once, across rotations, until the run ends", async (t) => {
-  const dir = temporaryDir(t);
+test("a follower gets every line once, across rotations, until the run ends", async () => {
+  const dir = temporaryDir();
   const store = new LogStore(dir, new ManualClock());
   const log = store.create(OWNER, "app", 0);
   log.write("stdout", Buffer.from("line 0\n"));
@@ -74,8 +74,8 @@ test("a follower gets every line once, across rotations, until the run ends", as
   assert.equal(whole, lines + 1);
 });
 
-test("only the last run and the one before are kept", async (t) => {
-  const store = new LogStore(temporaryDir(t), new ManualClock());
+test("only the last run and the one before are kept", async () => {
+  const store = new LogStore(temporaryDir(), new ManualClock());
   for (const restart of [0, 1, 2]) {
     const log = store.create(OWNER, "app", restart);
     log.write("stdout", Buffer.from(`run ${restart}\n`));
@@ -87,8 +87,8 @@ test("only the last run and the one before are kept", async (t) => {
   await assert.rejects(read(store), { code: "SERIN_NOT_FOUND" });
 });
 
-test("a follower leaves when it is told to", async (t) => {
-  const store = new LogStore(temporaryDir(t), new ManualClock());
+test("a follower leaves when it is told to", async () => {
+  const store = new LogStore(temporaryDir(), new ManualClock());
   const log = store.create(OWNER, "app", 0);
   const leaving = new AbortController();
   log.write("stdout", Buffer.from("one\n"));

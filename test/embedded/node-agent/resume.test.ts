@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { at } from "../api-server/test-server.ts";
-import { IDLE, isReady, startTestNode, statusOf, temporaryDir } from "./test-node.ts";
+import { temporaryDir } from "./temporary-dir.ts";
+import { IDLE, isReady, startTestNode, statusOf } from "./test-node.ts";
 
 test("a pod of restartPolicy Never runs again after the cluster was stopped; a finished one does not", async (t) => {
-  const dir = temporaryDir(t);
+  const dir = temporaryDir();
   const first = await startTestNode(t, { dir });
   const restartPolicy = "Never";
   const idle = first.program("idle", IDLE);

@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { type KubeObject, RESOURCES } from "../../../src/api/index.ts";
@@ -9,6 +8,7 @@ import type { LocalApi } from "../../../src/embedded/local-api.ts";
 import { type NodeAgent, startNodeAgent } from "../../../src/embedded/node-agent/index.ts";
 import { createLogger, systemClock } from "../../../src/runtime/index.ts";
 import { at, type Json } from "../api-server/test-server.ts";
+import { temporaryDir } from "./temporary-dir.ts";
 
 /** An API server and a node agent, without controllers. */
 export interface TestNode {
@@ -42,17 +42,11 @@ export interface PodDraft {
 
 const DEADLINE_MS = 30_000;
 
-export function temporaryDir(t: TestContext): string {
-  const dir = mkdtempSync(join(tmpdir(), "serin-node-"));
-  t.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
-  return dir;
-}
-
 export async function startTestNode(
   t: TestContext,
   options: { readonly imageMap?: ImageMap; readonly dir?: string } = {},
 ): Promise<TestNode> {
-  const dir = options.dir ?? temporaryDir(t);
+  const dir = options.dir ?? temporaryDir();
   const logger = createLogger("test", "error");
   const clock = systemClock;
   const dataDir = join(dir, "data");

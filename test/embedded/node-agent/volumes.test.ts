@@ -7,7 +7,7 @@ import { parsePod } from "../../../src/embedded/core/node-agent/pod.ts";
 import { PodVolumes } from "../../../src/embedded/node-agent/volumes.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import { startTestServer } from "../api-server/test-server.ts";
-import { temporaryDir } from "./test-node.ts";
+import { temporaryDir } from "./temporary-dir.ts";
 
 function podWith(volumes: readonly object[]) {
   return parsePod({
@@ -41,7 +41,7 @@ test("a projected token is renewed before it expires, and not earlier", async (t
   const sources = [{ serviceAccountToken: { path: "token", expirationSeconds: 1000 } }];
   const draft = podWith([{ name: "token", projected: { sources } }]);
   const pod = parsePod(await server.api.local.create(RESOURCES.pod, draft.object));
-  const dir = temporaryDir(t);
+  const dir = temporaryDir();
   const volumes = new PodVolumes(dir, server.api.local, clock);
   const token = async (): Promise<string> => {
     assert.equal(await volumes.write(pod.spec.volumes, contextOf(pod, {})), undefined);
@@ -58,7 +58,7 @@ test("a projected token is renewed before it expires, and not earlier", async (t
 test("files follow their ConfigMap: changed, added and removed, with the mode asked for", async (t) => {
   const server = await startTestServer(t);
   const pod = podWith([{ name: "config", configMap: { name: "settings", defaultMode: 0o400 } }]);
-  const dir = temporaryDir(t);
+  const dir = temporaryDir();
   const volumes = new PodVolumes(dir, server.api.local, new ManualClock());
   await volumes.write(pod.spec.volumes, contextOf(pod, { a: "1", b: "2" }));
   assert.equal(readFileSync(join(dir, "config/a"), "utf8"), "1");
@@ -91,7 +91,7 @@ for (const [what, source, message] of REFUSED) {
   test(`${what} is refused by name`, async (t) => {
     const server = await startTestServer(t);
     const pod = podWith([{ name: "v", ...source }]);
-    const volumes = new PodVolumes(temporaryDir(t), server.api.local, new ManualClock());
+    const volumes = new PodVolumes(temporaryDir(), server.api.local, new ManualClock());
     const refused = await volumes.write(pod.spec.volumes, contextOf(pod, { a: "1" }));
     assert.match(refused?.missing ?? "", message);
   });
