@@ -14,11 +14,12 @@ import { connectProxy, until } from "./ads/proxy-client.ts";
 import { meshDefinitions } from "./definitions.ts";
 
 const logger = createLogger("test", "silent");
+const ANY_PORT = { xds: 0, debug: 0, webhook: 0 };
 
 interface World {
   readonly store: KubeStore;
   readonly plane: ControlPlane;
-  start(): Promise<ControlPlane>;
+  start(ports?: typeof ANY_PORT): Promise<ControlPlane>;
 }
 
 async function world(t: TestContext): Promise<World> {
@@ -30,14 +31,14 @@ async function world(t: TestContext): Promise<World> {
   for (const definition of meshDefinitions()) {
     await store.create(RESOURCES.customResourceDefinition, definition);
   }
-  const start = async (): Promise<ControlPlane> => {
+  const start = async (ports = ANY_PORT): Promise<ControlPlane> => {
     const plane = await startControlPlane({
       store,
       telemetry: { ingest: () => {}, forget: () => {} },
       logger,
       clock: systemClock,
       host: "127.0.0.1",
-      ports: { xds: 0, debug: 0, webhook: 0 },
+      ports,
       rootNamespace: "istio-system",
       trustDomain: "cluster.local",
       interceptionMode: "NONE",
@@ -133,4 +134,49 @@ test("a VirtualService is reconciled once every connected proxy has it", async (
   assert.equal(proxy?.["proxy"], "productpage-v1-6b4c8d7f9-qwert.default");
   assert.equal(proxy?.["route_status"], "SYNCED");
   assert.equal(proxy?.["route_sent"], proxy?.["route_acked"]);
+});
+
+test("a VirtualService that is left out says why, and a repaired one is reconciled", async (t) => {
+  const { store } = await world(t);
+  await apply(store);
+  await reconciled(store, 1, "0/0 proxies up to date");
+  const patch = (spec: unknown) =>
+    store.patch(RESOURCES.virtualService, KEY, { spec }, { kind: "merge" });
+  await patch({ hosts: "reviews" });
+  await until("the reason", async () => {
+    const { observedGeneration, conditions } = await statusOf(store);
+    const [condition] = conditions ?? [];
+    return (
+      observedGeneration === 2 &&
+      condition?.status === "False" &&
+      /^0\/0 proxies up to date; .*hosts/.test(condition.message)
+    );
+  });
+  await patch({ hosts: ["reviews"] });
+  await reconciled(store, 3, "0/0 proxies up to date");
+});
+
+test("a control plane that comes back finds its proxies, and takes a taken port by its code", async (t) => {
+  const { store, plane, start } = await world(t);
+  await apply(store);
+  await assert.rejects(start({ ...ANY_PORT, xds: plane.ports.xds }), { code: "SERIN_PORT_IN_USE" });
+  await assert.rejects(start({ ...ANY_PORT, debug: plane.ports.debug }), {
+    code: "SERIN_PORT_IN_USE",
+  });
+  const proxy = connectProxy(plane.ports.xds);
+  t.after(() => proxy.stop());
+  await reconciled(store, 1, "1/1 proxies up to date");
+  const before = proxy.store.versions(ROUTE_TYPE);
+  await plane.stop();
+  await until("the loss noticed", () => !proxy.isConnected());
+  assert.deepEqual(proxy.store.versions(ROUTE_TYPE), before, "the proxy keeps what it has");
+  await start({ ...ANY_PORT, xds: plane.ports.xds });
+  await until("the proxy back", () => proxy.isConnected());
+  await store.patch(
+    RESOURCES.virtualService,
+    KEY,
+    { spec: route(50, 50)["spec"] },
+    { kind: "merge" },
+  );
+  await reconciled(store, 2, "1/1 proxies up to date");
 });

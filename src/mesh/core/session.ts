@@ -336,6 +336,7 @@ export class Session {
       return clusters === undefined || !(clusters.held.has(name) || isSending(clusters, name));
     }
     if (typeUrl === CLUSTER_TYPE) {
+      if (!this.#hasToldWhatItHolds()) return false;
       return !this.#isNamedBy([LISTENER_TYPE, ROUTE_TYPE], (each) => each.clusters.has(name));
     }
     if (typeUrl === ROUTE_TYPE) {
@@ -379,6 +380,13 @@ export class Session {
     return [CLUSTER_TYPE, ENDPOINT_TYPE].some(
       (typeUrl) => this.#subscriptions.get(typeUrl as ResourceTypeUrl)?.inFlight !== undefined,
     );
+  }
+
+  /** A returning client tells its clusters first, and only then which listeners and routes use them. */
+  #hasToldWhatItHolds(): boolean {
+    if (this.#subscriptions.get(CLUSTER_TYPE)?.isReturning !== true) return true;
+    const routes = this.#subscriptions.get(ROUTE_TYPE) ?? createSubscription();
+    return this.#subscriptions.has(LISTENER_TYPE) && this.#hasAskedForRoutes(routes);
   }
 
   /** Whether the routes of every listener are subscribed to, which a client does after it got them. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import {
   type Ads,
   type AdsEvent,
@@ -8,10 +9,12 @@ import {
 } from "../../../src/mesh/ads-server.ts";
 import type { MeshObjects } from "../../../src/mesh/core/mesh-objects.ts";
 import { buildModel } from "../../../src/mesh/core/model.ts";
+import type { ProxyNode } from "../../../src/mesh/core/proxy-node.ts";
 import { createTranslator } from "../../../src/mesh/core/translate.ts";
+import type { ResourceSet, XdsResource } from "../../../src/mesh/core/xds-resource.ts";
 import { startGrpcServer } from "../../../src/mesh/grpc-server.ts";
 import { createLogger } from "../../../src/runtime/index.ts";
-import { ROUTE_TYPE, SECRET_TYPE } from "../../../src/xds/index.ts";
+import { CLUSTER_TYPE, encode, ROUTE_TYPE, SECRET_TYPE } from "../../../src/xds/index.ts";
 import { bookinfo, mesh, reviewsSubsets, virtualService } from "../core/support/objects.ts";
 import { createIdentities } from "./identities.ts";
 import { connectProxy, type ProxyClient, until } from "./proxy-client.ts";
@@ -23,6 +26,8 @@ interface Server {
   readonly port: number;
   readonly events: AdsEvent[];
   publish(objects: MeshObjects): number;
+  /** What the newest published objects translate to. */
+  translated(node: ProxyNode): ResourceSet;
 }
 
 async function start(t: TestContext, options: Partial<AdsOptions> = {}): Promise<Server> {
@@ -35,6 +40,7 @@ async function start(t: TestContext, options: Partial<AdsOptions> = {}): Promise
     await server.stop();
   });
   let number = 0;
+  let translated = (_: ProxyNode): ResourceSet => new Map();
   return {
     ads,
     port: server.port,
@@ -42,9 +48,11 @@ async function start(t: TestContext, options: Partial<AdsOptions> = {}): Promise
     publish(objects) {
       number += 1;
       const translator = createTranslator(buildModel(objects, OPTIONS), { accessLog: false });
-      ads.publish({ number, resourcesFor: (node) => translator.resourcesFor(node) });
+      translated = (node) => translator.resourcesFor(node);
+      ads.publish({ number, resourcesFor: translated });
       return number;
     },
+    translated: (node) => translated(node),
   };
 }
 
@@ -120,3 +128,98 @@ test("secrets go to the owner of the node id only, and again when they rotate", 
   assert.equal(owner.store.versions(SECRET_TYPE)["ROOTCA"], before["ROOTCA"]);
   assert.equal(foreign.store.secrets.size, 0);
 });
+
+test("a bad token is UNAUTHENTICATED, a bad node INVALID_ARGUMENT with the field", async (t) => {
+  const server = await start(t, await createIdentities());
+  server.publish(world());
+  assert.match(await refusal(server, { token: "stolen" }), /^16 UNAUTHENTICATED: /);
+  assert.match(
+    await refusal(server, { node: { id: "x" } }),
+    /^3 INVALID_ARGUMENT: node\.id: must be role~ip/,
+  );
+  assert.match(await refusal(server, { bytes: Buffer.from([255]) }), /^3 INVALID_ARGUMENT: /);
+  assert.deepEqual(server.ads.connections(), []);
+});
+
+test("a refused push keeps what the proxy has, and a good one ends the error", async (t) => {
+  const server = await start(t);
+  const first = server.publish(world());
+  const client = proxy(t, server);
+  await until("the first push acknowledged", () => isSynced(server, first));
+  const before = versionOf(client, ROUTE_TYPE, "http_proxy");
+  server.ads.publish({
+    number: first + 1,
+    resourcesFor: (node) => withBadRoutes(server.translated(node)),
+  });
+  await until("the refusal", () => server.events.some((event) => event.kind === "rejected"));
+  const [connection] = server.ads.connections();
+  const rds = connection?.session.progress().find((each) => each.typeUrl === ROUTE_TYPE);
+  assert.match(rds?.rejected[0]?.message ?? "", /http_proxy: virtual_hosts\[0\]\.domains/);
+  assert.equal(isSynced(server, first + 1), false);
+  assert.equal(isSynced(server, first), true);
+  assert.equal(versionOf(client, ROUTE_TYPE, "http_proxy"), before);
+  server.ads.publish({
+    number: first + 2,
+    resourcesFor: (node) => server.translated(node),
+  });
+  await until("the good push acknowledged", () => isSynced(server, first + 2));
+});
+
+test("a push with a dangling reference is held back, with the name of what is missing", async (t) => {
+  const server = await start(t);
+  const first = server.publish(world());
+  const client = proxy(t, server);
+  await until("the first push acknowledged", () => isSynced(server, first));
+  const clusters = Object.keys(client.store.versions(CLUSTER_TYPE));
+  server.ads.publish({
+    number: first + 1,
+    resourcesFor: (node) => new Map([...server.translated(node), [CLUSTER_TYPE, NO_RESOURCES]]),
+  });
+  const [connection] = server.ads.connections();
+  assert.match(connection?.problems[0]?.message ?? "", / names cluster .*, which does not exist/);
+  assert.deepEqual(Object.keys(client.store.versions(CLUSTER_TYPE)), clusters);
+  assert.equal(isSynced(server, first + 1), false);
+});
+
+const NO_RESOURCES: ReadonlyMap<string, XdsResource> = new Map();
+
+/** The same resources, but with one domain twice, which every client refuses. */
+function withBadRoutes(resources: ResourceSet): ResourceSet {
+  const message = "envoy.config.route.v3.RouteConfiguration";
+  const body = encode(message, {
+    name: "http_proxy",
+    virtual_hosts: [{ name: "a", domains: ["a", "a"], routes: [] }],
+  });
+  const bad = { typeUrl: ROUTE_TYPE, name: "http_proxy", version: "bad", body } as const;
+  return new Map([...resources, [ROUTE_TYPE, new Map([["http_proxy", bad]])]]);
+}
+
+/** How the server ends a stream that opens with this. */
+function refusal(
+  server: Server,
+  options: { readonly token?: string; readonly node?: object; readonly bytes?: Buffer },
+): Promise<string> {
+  const client = new Client(`127.0.0.1:${server.port}`, credentials.createInsecure());
+  const metadata = new Metadata();
+  if (options.token !== undefined) metadata.set("authorization", `Bearer ${options.token}`);
+  const node = options.node ?? { id: "sidecar~127.0.0.1~a.default~default.svc.cluster.local" };
+  const request = encode("envoy.service.discovery.v3.DiscoveryRequest", {
+    node,
+    type_url: CLUSTER_TYPE,
+  });
+  const same = (bytes: Buffer): Buffer => bytes;
+  return new Promise((resolve) => {
+    const stream = client.makeBidiStreamRequest(
+      "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources",
+      same,
+      same,
+      metadata,
+    );
+    stream.on("data", () => {});
+    stream.on("error", (error) => {
+      client.close();
+      resolve(error.message);
+    });
+    stream.write(options.bytes ?? Buffer.from(request));
+  });
+}

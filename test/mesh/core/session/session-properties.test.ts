@@ -40,13 +40,14 @@ const target: fc.Arbitrary<ResourceSet> = fc
 
 type Step =
   | { readonly kind: "update"; readonly set: ResourceSet }
-  | { readonly kind: "server" | "client" | "reconnect" };
+  | { readonly kind: "server" | "client" | "reconnect" | "settle" };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: target.map((set) => ({ kind: "update" as const, set })) },
   { weight: 8, arbitrary: fc.constant({ kind: "server" as const }) },
   { weight: 8, arbitrary: fc.constant({ kind: "client" as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: "reconnect" as const }) },
+  { weight: 2, arbitrary: fc.constant({ kind: "settle" as const }) },
 );
 
 /** A session and a client with a network between them that delivers when it is told to. */
@@ -83,13 +84,19 @@ function world(protocol: "sotw" | "delta", refusesRevision3: boolean) {
     } else if (action.kind === "client") {
       const response = toClient.shift();
       if (response !== undefined) toServer.push(...client.receive(response));
-    } else {
+    } else if (action.kind === "settle") settle();
+    else {
+      // State of the world does not tell what a returning client holds: order cannot be kept then.
+      if (protocol === "sotw") settle();
+      // What such a client kept of refused versions only it knows.
+      if (protocol === "sotw" && refusesRevision3) return;
       streams += 1;
       session = new Session({ protocol, noncePrefix: `${streams}.` });
       unanswered.clear();
       toClient = [];
       toServer = [...client.start()];
       if (latest !== undefined) sent(session.update(latest, push));
+      if (protocol === "sotw") settle();
     }
   };
   const settle = (): void => {
