@@ -1,6 +1,7 @@
 /** The one-machine cluster: Kubernetes API, built-in controllers and a node, in one process. */
 import type { Clock, Logger } from "../runtime/index.ts";
 import { startApiServer } from "./api-server/index.ts";
+import { startBuiltInControllers } from "./controllers/index.ts";
 import type { ImageMap } from "./core/node-agent/image-map.ts";
 import { startNodeAgent } from "./node-agent/index.ts";
 
@@ -44,6 +45,8 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     const agent = await startNodeAgent({ api, dataDir, imageMap, logger, clock });
     server.setPodLogs(agent.podLogs);
     stops.push(() => agent.stop());
+    const controllers = startBuiltInControllers({ api, clock, logger });
+    stops.push(() => controllers.stop());
     return { kubeconfigPath: server.kubeconfigPath, apiUrl: server.url, stop };
   } catch (error) {
     await stop();
