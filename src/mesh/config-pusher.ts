@@ -18,6 +18,7 @@ import type { RouteStatusWriter } from "./route-status.ts";
 
 /** Refusals remembered, so that one that is repeated makes one Event. */
 const MAX_REPORTED = 1000;
+const SETTLE_MS = 5;
 
 export interface ConfigPusherOptions {
   readonly model: ModelOptions;
@@ -50,7 +51,16 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
   let tracked: ReadonlyMap<string, TrackedResource> = new Map();
   const reported = new Set<string>();
 
+  let isSettling = false;
+  /** Acknowledgements come in swarms: one look at all of them is enough. */
+  const settleSoon = (): void => {
+    if (isSettling) return;
+    isSettling = true;
+    options.clock.schedule(SETTLE_MS, settle);
+  };
+
   const settle = (): void => {
+    isSettling = false;
     const proxies = ads.connections().map(stateOf);
     for (const resource of tracked.values()) {
       writer.write(resource, distributionOf(resource, proxies));
@@ -93,13 +103,13 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
       options.onPublish(number);
       const { resourcesFor } = translator;
       ads.publish({ number, resourcesFor });
-      settle();
+      settleSoon();
     },
     onAdsEvent(event) {
       if (event.kind === "rejected") {
         reportRejection(event.connection, event.typeUrl, event.message);
       }
-      if (event.kind !== "sent") settle();
+      if (event.kind !== "sent") settleSoon();
     },
     model: () => model,
     objects: () => objects,

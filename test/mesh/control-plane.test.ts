@@ -11,6 +11,7 @@ import { type ControlPlane, startControlPlane } from "../../src/mesh/index.ts";
 import { createLogger, systemClock } from "../../src/runtime/index.ts";
 import { ROUTE_TYPE } from "../../src/xds/index.ts";
 import { connectProxy, until } from "./ads/proxy-client.ts";
+import { connectRefusing } from "./ads/refusing-client.ts";
 import { meshDefinitions } from "./definitions.ts";
 
 const logger = createLogger("test", "silent");
@@ -179,4 +180,30 @@ test("a control plane that comes back finds its proxies, and takes a taken port 
     { kind: "merge" },
   );
   await reconciled(store, 2, "1/1 proxies up to date");
+});
+
+test("a refusal is told in the status and in one Event of the VirtualService", async (t) => {
+  const { store, plane } = await world(t);
+  await apply(store);
+  const proxy = connectProxy(plane.ports.xds);
+  t.after(() => proxy.stop());
+  await reconciled(store, 1, "1/1 proxies up to date");
+  const reason = "http_proxy: reviews.default.svc.cluster.local: no such thing";
+  const refuser = connectRefusing(plane.ports.xds, reason);
+  t.after(() => refuser.stop());
+  const id = "sidecar~127.16.0.8~refuser.default~default.svc.cluster.local";
+  await reconciled(store, 1, `1/2 proxies up to date; ${id}: rds: ${reason}`);
+  assert.equal((await statusOf(store)).conditions?.[0]?.status, "False");
+  let events: readonly KubeObject[] = [];
+  await until("the Event", async () => {
+    events = (await store.list(RESOURCES.event, { namespace: "default" })).items;
+    return events.length > 0;
+  });
+  assert.equal(events.length, 1);
+  assert.equal(events[0]?.["reason"], "ProxyRejected");
+  assert.equal(events[0]?.["message"], `rds refused by ${id}: ${reason}`);
+  const involved = events[0]?.["involvedObject"] as { readonly name: string } | undefined;
+  assert.equal(involved?.name, "reviews");
+  refuser.stop();
+  await reconciled(store, 1, "1/1 proxies up to date");
 });
