@@ -1,4 +1,22 @@
 /** Resource contracts: zod schemas, types, defaults, CRDs; pure. */
+export { allCustomResourceDefinitions } from "./definitions.ts";
+export {
+  type DestinationRuleSpec,
+  destinationRuleSpec,
+  parseDestinationRule,
+} from "./istio/destination-rule.ts";
+export { type GatewaySpec, gatewaySpec, parseGateway } from "./istio/gateway.ts";
+export {
+  type PeerAuthenticationSpec,
+  parsePeerAuthentication,
+  peerAuthenticationSpec,
+} from "./istio/peer-authentication.ts";
+export {
+  type HttpRoute,
+  parseVirtualService,
+  type VirtualServiceSpec,
+  virtualServiceSpec,
+} from "./istio/virtual-service.ts";
 export {
   apiVersionOf,
   type KubeObject,
@@ -9,4 +27,16 @@ export {
   type ResourceType,
   type StringMap,
 } from "./meta.ts";
+export { nearestOf } from "./parse-resource.ts";
 export { RESOURCES } from "./resources.ts";
+export {
+  type AlertProviderSpec,
+  alertProviderSpec,
+  parseAlertProvider,
+} from "./serin/alert-provider.ts";
+export { type CanaryObjectSpec, canarySpec, parseCanary } from "./serin/canary.ts";
+export {
+  type MetricTemplateSpec,
+  metricTemplateSpec,
+  parseMetricTemplate,
+} from "./serin/metric-template.ts";

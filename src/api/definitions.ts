@@ -1,0 +1,192 @@
+import type { z } from "zod";
+import { type CrdSchema, crdSchemaOf } from "./crd-schema.ts";
+import { freeForm } from "./fields.ts";
+import { destinationRuleSpec } from "./istio/destination-rule.ts";
+import { gatewaySpec } from "./istio/gateway.ts";
+import { peerAuthenticationSpec } from "./istio/peer-authentication.ts";
+import { virtualServiceSpec } from "./istio/virtual-service.ts";
+import type { KubeObject } from "./meta.ts";
+import { alertProviderSpec } from "./serin/alert-provider.ts";
+import { canarySpec, canaryStatus } from "./serin/canary.ts";
+import { metricTemplateSpec } from "./serin/metric-template.ts";
+
+interface Column {
+  readonly name: string;
+  readonly type: "string" | "number" | "boolean" | "date";
+  readonly jsonPath: string;
+  readonly description?: string;
+  /** 1 = only with `-o wide`. */
+  readonly priority?: number;
+}
+
+interface Kind {
+  readonly group: string;
+  /** The first one is stored. */
+  readonly versions: readonly string[];
+  readonly kind: string;
+  readonly plural: string;
+  readonly shortNames?: readonly string[];
+  readonly categories: readonly string[];
+  readonly description: string;
+  readonly spec: z.ZodType;
+  readonly status: z.ZodType;
+  readonly columns: readonly Column[];
+}
+
+const AGE: Column = { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" };
+const column = (
+  name: string,
+  jsonPath: string,
+  type: Column["type"] = "string",
+  priority = 0,
+): Column => ({ name, type, jsonPath, ...(priority === 0 ? {} : { priority }) });
+
+const NETWORKING = ["v1", "v1beta1", "v1alpha3"];
+const istio = { categories: ["istio-io", "networking-istio-io"], status: freeForm };
+
+const ISTIO_KINDS: readonly Kind[] = [
+  {
+    ...istio,
+    group: "networking.istio.io",
+    versions: NETWORKING,
+    kind: "VirtualService",
+    plural: "virtualservices",
+    shortNames: ["vs"],
+    description: "How requests to a host are routed.",
+    spec: virtualServiceSpec,
+    columns: [column("Gateways", ".spec.gateways"), column("Hosts", ".spec.hosts"), AGE],
+  },
+  {
+    ...istio,
+    group: "networking.istio.io",
+    versions: NETWORKING,
+    kind: "DestinationRule",
+    plural: "destinationrules",
+    shortNames: ["dr"],
+    description: "What applies to traffic of a service after it was routed.",
+    spec: destinationRuleSpec,
+    columns: [column("Host", ".spec.host"), AGE],
+  },
+  {
+    ...istio,
+    group: "networking.istio.io",
+    versions: NETWORKING,
+    kind: "Gateway",
+    plural: "gateways",
+    shortNames: ["gw"],
+    description: "A load balancer at the edge of the mesh.",
+    spec: gatewaySpec,
+    columns: [AGE],
+  },
+  {
+    ...istio,
+    categories: ["istio-io", "security-istio-io"],
+    group: "security.istio.io",
+    versions: ["v1", "v1beta1"],
+    kind: "PeerAuthentication",
+    plural: "peerauthentications",
+    shortNames: ["pa"],
+    description: "Whether workloads accept plain text, mutual TLS or both.",
+    spec: peerAuthenticationSpec,
+    columns: [column("Mode", ".spec.mtls.mode"), AGE],
+  },
+];
+
+/** Serin's kinds have Flagger's shapes; both groups are served, so that a team can move over. */
+function rolloutKinds(group: string, version: string): readonly Kind[] {
+  const common = { group, versions: [version], categories: ["all"] };
+  return [
+    {
+      ...common,
+      kind: "Canary",
+      plural: "canaries",
+      description: "How new versions of a workload are rolled out.",
+      spec: canarySpec,
+      status: canaryStatus,
+      columns: [
+        column("Status", ".status.phase"),
+        column("Weight", ".status.canaryWeight", "number"),
+        column("Suspended", ".spec.suspend", "boolean", 1),
+        column("FailedChecks", ".status.failedChecks", "number", 1),
+        column("Interval", ".spec.analysis.interval", "string", 1),
+        column("Mirror", ".spec.analysis.mirror", "boolean", 1),
+        column("StepWeight", ".spec.analysis.stepWeight", "string", 1),
+        column("StepWeights", ".spec.analysis.stepWeights", "string", 1),
+        column("MaxWeight", ".spec.analysis.maxWeight", "string", 1),
+        column("LastTransitionTime", ".status.lastTransitionTime"),
+      ],
+    },
+    {
+      ...common,
+      kind: "MetricTemplate",
+      plural: "metrictemplates",
+      description: "A query that a Canary's analysis asks.",
+      spec: metricTemplateSpec,
+      status: freeForm,
+      columns: [column("Provider", ".spec.provider.type")],
+    },
+    {
+      ...common,
+      kind: "AlertProvider",
+      plural: "alertproviders",
+      description: "Where a Canary's alerts go.",
+      spec: alertProviderSpec,
+      status: freeForm,
+      columns: [column("Type", ".spec.type")],
+    },
+  ];
+}
+
+const KINDS = [
+  ...rolloutKinds("serin.dev", "v1"),
+  ...rolloutKinds("flagger.app", "v1beta1"),
+  ...ISTIO_KINDS,
+];
+
+/** Every CustomResourceDefinition that Serin brings along, as `crds/*.yaml` holds them. */
+export function allCustomResourceDefinitions(): readonly KubeObject[] {
+  return KINDS.map(definitionOf);
+}
+
+function definitionOf(kind: Kind): KubeObject {
+  const { group, plural, shortNames = [], categories } = kind;
+  const schema: CrdSchema = {
+    description: kind.description,
+    type: "object",
+    properties: {
+      apiVersion: { type: "string" },
+      kind: { type: "string" },
+      metadata: { type: "object" },
+      spec: crdSchemaOf(kind.spec),
+      status: crdSchemaOf(kind.status),
+    },
+    ...(group === "networking.istio.io" || group === "security.istio.io"
+      ? {}
+      : { required: ["spec"] }),
+  };
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.${group}` },
+    spec: {
+      group,
+      scope: "Namespaced",
+      names: {
+        kind: kind.kind,
+        listKind: `${kind.kind}List`,
+        plural,
+        singular: kind.kind.toLowerCase(),
+        ...(shortNames.length === 0 ? {} : { shortNames }),
+        categories,
+      },
+      versions: kind.versions.map((name, index) => ({
+        name,
+        served: true,
+        storage: index === 0,
+        schema: { openAPIV3Schema: schema },
+        subresources: { status: {} },
+        additionalPrinterColumns: kind.columns,
+      })),
+    },
+  };
+}
