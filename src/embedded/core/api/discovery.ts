@@ -35,6 +35,8 @@ const GROUP_ORDER = [
   "authorization.k8s.io",
   "autoscaling",
   "batch",
+  // `kubectl get canary` means Serin's own, where Flagger's definitions are installed beside them.
+  "serin.dev",
 ];
 
 interface Listed {
