@@ -1,6 +1,8 @@
 import type { KubeStore } from "../kube/store.ts";
 import type { Clock, Logger } from "../runtime/index.ts";
 import { createAds } from "./ads-server.ts";
+import { createAuthenticator } from "./authenticator.ts";
+import { type CertificateAuthority, createCertificateAuthority } from "./certificate-authority.ts";
 import { createConfigPusher } from "./config-pusher.ts";
 import { startDebugServer } from "./debug.ts";
 import { createControlPlaneMetrics } from "./debug-metrics.ts";
@@ -8,7 +10,13 @@ import { startGrpcServer } from "./grpc-server.ts";
 import type { Authenticator, SecretSource } from "./identity.ts";
 import { metricsService, type ProxyTelemetry } from "./metrics-service.ts";
 import { createRouteStatusWriter } from "./route-status.ts";
+import { createSecretSource } from "./secret-source.ts";
 import { watchMesh } from "./watch.ts";
+import { startWebhooks } from "./webhook-server.ts";
+
+/** Of service account tokens that sidecars prove themselves with; Istio's. */
+const AUDIENCE = "istio-ca";
+const DEFAULT_PROXY_IMAGE = "docker.io/serin/proxy:0.1.0";
 
 export interface ControlPlaneOptions {
   readonly store: KubeStore;
@@ -27,12 +35,14 @@ export interface ControlPlaneOptions {
   readonly interceptionMode: "NONE" | "REDIRECT";
   /** Whether proxies write an access log. */
   readonly accessLog: boolean;
-  /** Who checks tokens and issues certificates; without it nobody gets secrets. */
+  /** The sidecar's image; `docker.io/serin/proxy` of this version by default. */
+  readonly proxyImage?: string;
+  /** Who checks tokens and issues certificates, in place of the control plane's own authority. */
   readonly identity?: { readonly authenticator: Authenticator; readonly secrets: SecretSource };
 }
 
 export interface ControlPlane {
-  /** The ports in use; `webhook` is 0 when no webhooks are served. */
+  /** The ports in use. */
   readonly ports: { readonly xds: number; readonly debug: number; readonly webhook: number };
   stop(): Promise<void>;
 }
@@ -42,7 +52,7 @@ export interface ControlPlane {
  * Throws SERIN_PORT_IN_USE, SERIN_PERMISSION, SERIN_USAGE (not a loopback address).
  */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
-  const { store, telemetry, logger, clock, host, identity } = options;
+  const { store, telemetry, logger, clock, host, trustDomain, rootNamespace } = options;
   const random = Math.random;
   const stops: (() => Promise<void> | void)[] = [];
   const stop = async (): Promise<void> => {
@@ -50,10 +60,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   };
   try {
     const metrics = createControlPlaneMetrics(clock);
+    const authority = await createCertificateAuthority({
+      ...{ store, rootNamespace, trustDomain, clock },
+    });
+    const identity = options.identity ?? ownIdentity(authority, options, stops);
     const ads = createAds({
       logger,
-      authenticator: identity?.authenticator,
-      secrets: identity?.secrets,
+      authenticator: identity.authenticator,
+      secrets: identity.secrets,
       onEvent: (event) => {
         metrics.onEvent(event);
         pusher.onAdsEvent(event);
@@ -61,7 +75,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     });
     const writer = createRouteStatusWriter({ store, clock, logger, random });
     const pusher = createConfigPusher({
-      model: { trustDomain: options.trustDomain, rootNamespace: options.rootNamespace },
+      model: { trustDomain, rootNamespace },
       accessLog: options.accessLog,
       ads,
       writer,
@@ -91,10 +105,36 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const watch = watchMesh({ store, clock, logger, random, onChange });
     stops.push(() => watch.stop());
     await watch.synced;
-    logger.info({ xds: grpc.port, debug: debug.port }, "control plane ready");
-    return { ports: { xds: grpc.port, debug: debug.port, webhook: 0 }, stop };
+    // Last: pods are held up by a webhook that cannot tell them where xDS is.
+    const webhooks = await startWebhooks({
+      ...{ store, authority, host, logger, clock },
+      port: options.ports.webhook,
+      injection: {
+        proxyImage: options.proxyImage ?? DEFAULT_PROXY_IMAGE,
+        xdsAddress: `${host}:${grpc.port}`,
+        interceptionMode: options.interceptionMode,
+        clusterId: "Kubernetes",
+        audience: AUDIENCE,
+      },
+    });
+    stops.push(() => webhooks.stop());
+    const ports = { xds: grpc.port, debug: debug.port, webhook: webhooks.port };
+    logger.info(ports, "control plane ready");
+    return { ports, stop };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+/** Tokens by the API server, certificates by the mesh's own root. */
+function ownIdentity(
+  authority: CertificateAuthority,
+  { store, trustDomain, clock, logger }: ControlPlaneOptions,
+  stops: (() => void)[],
+): NonNullable<ControlPlaneOptions["identity"]> {
+  const secrets = createSecretSource({ authority, clock, logger, random: Math.random });
+  const authenticator = createAuthenticator({ store, trustDomain, audience: AUDIENCE, clock });
+  stops.push(() => secrets.stop());
+  return { authenticator, secrets };
 }

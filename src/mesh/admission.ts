@@ -1,0 +1,111 @@
+import { z } from "zod";
+import {
+  type KubeObject,
+  parseAlertProvider,
+  parseCanary,
+  parseDestinationRule,
+  parseGateway,
+  parseMetricTemplate,
+  parsePeerAuthentication,
+  parseVirtualService,
+  RESOURCES,
+} from "../api/index.ts";
+import { messageOf, SerinError } from "../base/index.ts";
+import type { KubeStore } from "../kube/store.ts";
+import { type InjectionSettings, injectPod } from "./core/injection-patch.ts";
+import { parseVirtualService as parseForModel } from "./core/model-parse.ts";
+
+const reviewSchema = z.object({
+  apiVersion: z.literal("admission.k8s.io/v1"),
+  kind: z.literal("AdmissionReview"),
+  request: z.object({
+    uid: z.string(),
+    namespace: z.string().default(""),
+    operation: z.string(),
+    object: z.looseObject({}).nullish(),
+  }),
+});
+
+export type AdmissionRequest = z.infer<typeof reviewSchema>["request"];
+
+/** The answer to one request (admission.k8s.io/v1 AdmissionResponse without uid). */
+export interface AdmissionAnswer {
+  readonly allowed: boolean;
+  readonly status?: { readonly code: number; readonly reason: string; readonly message: string };
+  readonly warnings?: readonly string[];
+  readonly patchType?: "JSONPatch";
+  readonly patch?: string;
+}
+
+/** Reads an AdmissionReview. Throws SERIN_INVALID_RESOURCE. */
+export function parseAdmissionReview(text: string): AdmissionRequest {
+  const refused = (reason: string): SerinError =>
+    new SerinError("SERIN_INVALID_RESOURCE", `not an AdmissionReview: ${reason}`, {
+      source: "caller",
+    });
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw refused(messageOf(error));
+  }
+  const result = reviewSchema.safeParse(json);
+  if (!result.success) throw refused(z.prettifyError(result.error).replaceAll("\n", " "));
+  return result.data.request;
+}
+
+/** Injects a sidecar into a pod that is being created, where its namespace or itself asks for one. */
+export async function admitPod(
+  request: AdmissionRequest,
+  store: KubeStore,
+  settings: InjectionSettings,
+): Promise<AdmissionAnswer> {
+  const raw = request.object as unknown as KubeObject | null | undefined;
+  if (!raw) return { allowed: true };
+  // A pod of a controller has no name yet.
+  const pod = { ...raw, metadata: { ...raw.metadata, name: raw.metadata?.name ?? "" } };
+  const namespace = await store.get(RESOURCES.namespace, { name: request.namespace });
+  const labels = namespace?.metadata.labels ?? {};
+  const injection = injectPod(pod, { name: request.namespace, labels }, settings);
+  if (injection.kind === "inject") {
+    const patch = Buffer.from(JSON.stringify(injection.patch)).toString("base64");
+    return { allowed: true, patchType: "JSONPatch", patch };
+  }
+  return injection.isWarning
+    ? { allowed: true, warnings: [`no sidecar: ${injection.reason}`] }
+    : { allowed: true };
+}
+
+/** By kind: throws for what cannot be used, answers what does nothing. */
+const CHECKS: Readonly<Record<string, (object: KubeObject) => unknown>> = {
+  VirtualService(object) {
+    parseVirtualService(object);
+    // What only the translation finds: regular expressions and header names.
+    parseForModel(object);
+  },
+  DestinationRule: parseDestinationRule,
+  Gateway: parseGateway,
+  PeerAuthentication: parsePeerAuthentication,
+  Canary: parseCanary,
+  MetricTemplate: parseMetricTemplate,
+  AlertProvider: parseAlertProvider,
+};
+
+/** Refuses a resource that the control plane or the controller could not use, naming every bad path. */
+export function admitResource(request: AdmissionRequest): AdmissionAnswer {
+  const object = request.object as unknown as KubeObject | null | undefined;
+  const check = object ? CHECKS[String(object.kind)] : undefined;
+  // What is being deleted, finalizers and all, must not be held by what was wrong with it before.
+  if (!object || check === undefined || object.metadata.deletionTimestamp !== undefined) {
+    return { allowed: true };
+  }
+  try {
+    check(object);
+    return { allowed: true };
+  } catch (error) {
+    return {
+      allowed: false,
+      status: { code: 422, reason: "Invalid", message: messageOf(error) },
+    };
+  }
+}

@@ -1,0 +1,221 @@
+import type { KubeObject, StringMap } from "../../api/index.ts";
+import { type Json, labelsOf, listOf, objectOf, textOf } from "./model-object.ts";
+
+export interface InjectionSettings {
+  /** The sidecar's image, tag included. */
+  readonly proxyImage: string;
+  /** host:port that the sidecar gets its configuration from. */
+  readonly xdsAddress: string;
+  /** NONE: the application is told of the proxy; REDIRECT: its traffic is redirected. */
+  readonly interceptionMode: "NONE" | "REDIRECT";
+  readonly clusterId: string;
+  /** Of the token that the sidecar proves itself with. */
+  readonly audience: string;
+}
+
+/** One operation of RFC 6902. */
+export interface PatchOperation {
+  readonly op: "add" | "replace";
+  readonly path: string;
+  readonly value: unknown;
+}
+
+export type Injection =
+  | { readonly kind: "inject"; readonly patch: readonly PatchOperation[] }
+  | { readonly kind: "skip"; readonly reason: string; readonly isWarning: boolean };
+
+const SIDECAR = "istio-proxy";
+const INJECT = "sidecar.istio.io/inject";
+const STATUS = "sidecar.istio.io/status";
+const TOKEN_VOLUME = "istio-token";
+const TOKEN_DIR = "/var/run/secrets/tokens";
+const TOKEN_SECONDS = 43_200;
+const HTTP_PROXY_PORT = 15_001;
+
+/**
+ * What injection does to a pod that is being created. Idempotent: an injected pod is left alone.
+ * Precedence as Istio's: the pod's own label or annotation, then the namespace's `istio-injection`.
+ */
+export function injectPod(
+  pod: KubeObject,
+  namespace: { readonly name: string; readonly labels: StringMap },
+  settings: InjectionSettings,
+): Injection {
+  const skip = (reason: string, isWarning = false): Injection => ({
+    kind: "skip",
+    reason,
+    isWarning,
+  });
+  const spec = objectOf(pod["spec"]);
+  const wanted = isWanted(pod, namespace.labels);
+  if (wanted !== undefined) return skip(wanted);
+  if (hasSidecar(spec)) return skip("it has a sidecar already");
+  if (spec["hostNetwork"] === true) {
+    return skip("pods on the host's network cannot have a sidecar", true);
+  }
+  const annotations = labelsOf(pod.metadata.annotations);
+  const labels = labelsOf(pod.metadata.labels);
+  const holds = /holdApplicationUntilProxyStarts:\s*true/.test(
+    annotations["proxy.istio.io/config"] ?? "",
+  );
+  const container = sidecarOf(pod, namespace.name, settings);
+  const containers = listOf(spec["containers"]);
+  const canonical = canonicalName(pod, labels);
+  return {
+    kind: "inject",
+    patch: [
+      replaced("/spec/containers", holds ? [container, ...containers] : [...containers, container]),
+      added("/spec/volumes", [...listOf(spec["volumes"]), tokenVolume(settings)]),
+      added("/metadata/labels", {
+        ...labels,
+        "security.istio.io/tlsMode": labels["security.istio.io/tlsMode"] ?? "istio",
+        "service.istio.io/canonical-name":
+          labels["service.istio.io/canonical-name"] ?? canonical.name,
+        "service.istio.io/canonical-revision":
+          labels["service.istio.io/canonical-revision"] ?? canonical.revision,
+      }),
+      added("/metadata/annotations", {
+        ...annotations,
+        [STATUS]: JSON.stringify({ containers: [SIDECAR], volumes: [TOKEN_VOLUME] }),
+      }),
+    ],
+  };
+}
+
+/** Why not, or undefined when the pod shall have a sidecar. */
+function isWanted(pod: KubeObject, namespaceLabels: StringMap): string | undefined {
+  const own = pod.metadata.labels?.[INJECT] ?? pod.metadata.annotations?.[INJECT];
+  const byNamespace = namespaceLabels["istio-injection"];
+  if (byNamespace === "disabled") return "the namespace has istio-injection=disabled";
+  if (own === "false") return `the pod has ${INJECT}=false`;
+  if (own === "true" || byNamespace === "enabled") return undefined;
+  return "neither the namespace nor the pod asks for it";
+}
+
+function hasSidecar(spec: Json): boolean {
+  return [...listOf(spec["containers"]), ...listOf(spec["initContainers"])].some(
+    (container) => objectOf(container)["name"] === SIDECAR,
+  );
+}
+
+function sidecarOf(pod: KubeObject, namespace: string, settings: InjectionSettings): Json {
+  const annotations = labelsOf(pod.metadata.annotations);
+  const field = (name: string, fieldPath: string): Json => ({
+    name,
+    valueFrom: { fieldRef: { fieldPath } },
+  });
+  const value = (name: string, text: string): Json => ({ name, value: text });
+  const workload = workloadOf(pod);
+  const logLevel = annotations["sidecar.istio.io/logLevel"];
+  const containers = listOf(objectOf(pod["spec"])["containers"]).map(objectOf);
+  return {
+    name: SIDECAR,
+    image: annotations["sidecar.istio.io/proxyImage"] ?? settings.proxyImage,
+    args: ["proxy", "sidecar", ...(logLevel === undefined ? [] : ["--log-level", logLevel])],
+    ports: [{ name: "http-envoy-prom", containerPort: 15_090, protocol: "TCP" }],
+    env: [
+      field("POD_NAME", "metadata.name"),
+      field("POD_NAMESPACE", "metadata.namespace"),
+      field("POD_IP", "status.podIP"),
+      field("INSTANCE_IP", "status.podIP"),
+      field("HOST_IP", "status.hostIP"),
+      field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+      value("SERIN_XDS_ADDRESS", settings.xdsAddress),
+      value("SERIN_TOKEN_PATH", `${TOKEN_DIR}/${TOKEN_VOLUME}`),
+      value("ISTIO_META_INTERCEPTION_MODE", settings.interceptionMode),
+      ...(settings.interceptionMode === "NONE"
+        ? [value("ISTIO_META_HTTP_PROXY_PORT", String(HTTP_PROXY_PORT))]
+        : []),
+      value("ISTIO_META_CLUSTER_ID", settings.clusterId),
+      value("ISTIO_META_LABELS", JSON.stringify(labelsOf(pod.metadata.labels))),
+      value("ISTIO_META_APP_CONTAINERS", containers.map(({ name }) => String(name)).join(",")),
+      value("ISTIO_META_POD_PORTS", JSON.stringify(portsOf(containers))),
+      ...(workload === undefined
+        ? []
+        : [
+            value("ISTIO_META_WORKLOAD_NAME", workload),
+            value(
+              "ISTIO_META_OWNER",
+              `kubernetes://apis/apps/v1/namespaces/${namespace}/deployments/${workload}`,
+            ),
+          ]),
+    ],
+    readinessProbe: {
+      httpGet: { path: "/healthz/ready", port: 15_021 },
+      initialDelaySeconds: 0,
+      periodSeconds: 2,
+      timeoutSeconds: 3,
+      failureThreshold: 30,
+    },
+    resources: resourcesOf(annotations),
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ["ALL"] },
+      privileged: false,
+      readOnlyRootFilesystem: true,
+      runAsGroup: 1337,
+      runAsNonRoot: true,
+      runAsUser: 1337,
+    },
+    volumeMounts: [{ name: TOKEN_VOLUME, mountPath: TOKEN_DIR, readOnly: true }],
+  };
+}
+
+function portsOf(containers: readonly Json[]): readonly unknown[] {
+  return containers.flatMap((container) => listOf(container["ports"]));
+}
+
+/** Istio's defaults, or what the pod's annotations say. */
+function resourcesOf(annotations: StringMap): Json {
+  const of = (kind: string): string | undefined => annotations[`sidecar.istio.io/${kind}`];
+  return {
+    requests: { cpu: of("proxyCPU") ?? "10m", memory: of("proxyMemory") ?? "40Mi" },
+    limits: { cpu: of("proxyCPULimit") ?? "2000m", memory: of("proxyMemoryLimit") ?? "1024Mi" },
+  };
+}
+
+function tokenVolume({ audience }: InjectionSettings): Json {
+  return {
+    name: TOKEN_VOLUME,
+    projected: {
+      sources: [
+        {
+          serviceAccountToken: {
+            audience,
+            expirationSeconds: TOKEN_SECONDS,
+            path: TOKEN_VOLUME,
+          },
+        },
+      ],
+    },
+  };
+}
+
+/** The Deployment behind a pod's ReplicaSet; other owners by their own name. */
+function workloadOf(pod: KubeObject): string | undefined {
+  const owner = (pod.metadata.ownerReferences ?? []).find(({ controller }) => controller === true);
+  if (owner === undefined) return textOf(pod.metadata.name);
+  const hash = pod.metadata.labels?.["pod-template-hash"];
+  const suffix = hash === undefined ? undefined : `-${hash}`;
+  return suffix !== undefined && owner.kind === "ReplicaSet" && owner.name.endsWith(suffix)
+    ? owner.name.slice(0, -suffix.length)
+    : owner.name;
+}
+
+function canonicalName(
+  pod: KubeObject,
+  labels: StringMap,
+): { readonly name: string; readonly revision: string } {
+  return {
+    name: labels["app.kubernetes.io/name"] ?? labels["app"] ?? workloadOf(pod) ?? pod.metadata.name,
+    revision: labels["app.kubernetes.io/version"] ?? labels["version"] ?? "latest",
+  };
+}
+
+function added(path: string, value: unknown): PatchOperation {
+  return { op: "add", path, value };
+}
+
+function replaced(path: string, value: unknown): PatchOperation {
+  return { op: "replace", path, value };
+}

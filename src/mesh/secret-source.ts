@@ -1,0 +1,89 @@
+import { createHash } from "node:crypto";
+import { messageOf } from "../base/index.ts";
+import type { Clock, Logger } from "../runtime/index.ts";
+import { encode, SECRET_TYPE } from "../xds/index.ts";
+import type { CertificateAuthority } from "./certificate-authority.ts";
+import { spiffeId } from "./core/spiffe.ts";
+import type { XdsResource } from "./core/xds-resource.ts";
+import type { SecretSource, WorkloadIdentity } from "./identity.ts";
+
+const SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret";
+/** Renewed between these parts of a certificate's life, so that not all proxies come at once. */
+const RENEW_FROM = 0.4;
+const RENEW_UNTIL = 0.5;
+const RETRY_MS = 5000;
+
+interface Entry {
+  readonly secret: Promise<XdsResource>;
+  readonly cancel: () => void;
+}
+
+/** SDS from the authority: one certificate an identity, shared by its proxies, renewed in time. */
+export function createSecretSource(parts: {
+  readonly authority: CertificateAuthority;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** In [0, 1). */
+  readonly random: () => number;
+}): SecretSource & { stop(): void } {
+  const { authority, clock, logger, random } = parts;
+  const entries = new Map<string, Entry>();
+  const listeners = new Set<(identity: WorkloadIdentity) => void>();
+  const root = secretOf("ROOTCA", {
+    validation_context: { trusted_ca: { inline_bytes: bytes(authority.rootCertificatePem) } },
+  });
+
+  const renew = (identity: WorkloadIdentity): void => {
+    entries.delete(spiffeId(identity));
+    for (const listener of listeners) listener(identity);
+  };
+  const issue = (identity: WorkloadIdentity): Entry => {
+    let cancel = (): void => {};
+    const secret = authority.issue(identity).then((issued) => {
+      const lifeMs = issued.notAfterMs - issued.notBeforeMs;
+      const part = RENEW_FROM + random() * (RENEW_UNTIL - RENEW_FROM);
+      const delayMs = Math.max(0, issued.notBeforeMs + lifeMs * part - clock.nowMs());
+      cancel = clock.schedule(delayMs, () => renew(identity));
+      return secretOf("default", {
+        tls_certificate: {
+          certificate_chain: { inline_bytes: bytes(issued.certificateChainPem) },
+          private_key: { inline_bytes: bytes(issued.privateKeyPem) },
+        },
+      });
+    });
+    secret.catch((error: unknown) => {
+      logger.error({ identity: spiffeId(identity), reason: messageOf(error) }, "no certificate");
+      cancel = clock.schedule(RETRY_MS, () => renew(identity));
+    });
+    return { secret, cancel: () => cancel() };
+  };
+
+  return {
+    async secretFor(identity, name) {
+      if (name === "ROOTCA") return root;
+      if (name !== "default") return undefined;
+      const id = spiffeId(identity);
+      const entry = entries.get(id) ?? issue(identity);
+      entries.set(id, entry);
+      return await entry.secret;
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    stop() {
+      for (const { cancel } of entries.values()) cancel();
+      entries.clear();
+    },
+  };
+}
+
+function bytes(text: string): Uint8Array {
+  return Buffer.from(text, "utf8");
+}
+
+function secretOf(name: string, content: Parameters<typeof encode<typeof SECRET>>[1]): XdsResource {
+  const body = encode(SECRET, { name, ...content });
+  const version = createHash("sha256").update(body).digest("hex").slice(0, 16);
+  return { typeUrl: SECRET_TYPE, name, version, body };
+}

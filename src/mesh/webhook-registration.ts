@@ -1,0 +1,101 @@
+import { type KubeObject, RESOURCES, type ResourceType } from "../api/index.ts";
+import { SerinError } from "../base/index.ts";
+import type { KubeStore } from "../kube/store.ts";
+
+export interface WebhookAddress {
+  /** Without a path. */
+  readonly url: string;
+  /** PEM in base64. */
+  readonly caBundle: string;
+}
+
+/** Kinds that are validated, by group. */
+const VALIDATED = [
+  {
+    apiGroups: ["networking.istio.io"],
+    resources: ["virtualservices", "destinationrules", "gateways"],
+  },
+  { apiGroups: ["security.istio.io"], resources: ["peerauthentications"] },
+  {
+    apiGroups: ["serin.dev", "flagger.app"],
+    resources: ["canaries", "metrictemplates", "alertproviders"],
+  },
+];
+
+/** Tells the API server where the webhooks are; at each start, for port and root may be new. */
+export async function registerWebhooks(store: KubeStore, address: WebhookAddress): Promise<void> {
+  await put(store, RESOURCES.mutatingWebhookConfiguration, injector(address));
+  await put(store, RESOURCES.validatingWebhookConfiguration, validator(address));
+}
+
+async function put(store: KubeStore, type: ResourceType, object: KubeObject): Promise<void> {
+  try {
+    await store.create(type, object);
+  } catch (error) {
+    if (!(error instanceof SerinError) || error.code !== "SERIN_CONFLICT") throw error;
+    const key = { name: object.metadata.name };
+    await store.patch(type, key, { webhooks: object["webhooks"] }, { kind: "merge" });
+  }
+}
+
+function injector({ url, caBundle }: WebhookAddress): KubeObject {
+  const webhook = (name: string, namespaceSelector: unknown, objectSelector: unknown) => ({
+    name,
+    clientConfig: { url: `${url}/inject`, caBundle },
+    rules: [{ operations: ["CREATE"], apiGroups: [""], apiVersions: ["v1"], resources: ["pods"] }],
+    namespaceSelector,
+    objectSelector,
+    failurePolicy: "Fail",
+    sideEffects: "None",
+    admissionReviewVersions: ["v1"],
+    reinvocationPolicy: "Never",
+    timeoutSeconds: 10,
+  });
+  const label = (key: string, operator: string, ...values: string[]) => ({
+    key,
+    operator,
+    ...(values.length === 0 ? {} : { values }),
+  });
+  const inject = "sidecar.istio.io/inject";
+  return {
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: "MutatingWebhookConfiguration",
+    metadata: { name: "istio-sidecar-injector", labels: { app: "sidecar-injector" } },
+    webhooks: [
+      webhook(
+        "namespace.sidecar-injector.istio.io",
+        { matchExpressions: [label("istio-injection", "In", "enabled")] },
+        { matchExpressions: [label(inject, "NotIn", "false")] },
+      ),
+      // A pod may ask for itself where its namespace says nothing.
+      webhook(
+        "object.sidecar-injector.istio.io",
+        { matchExpressions: [label("istio-injection", "DoesNotExist")] },
+        { matchExpressions: [label(inject, "In", "true")] },
+      ),
+    ],
+  };
+}
+
+function validator({ url, caBundle }: WebhookAddress): KubeObject {
+  return {
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: "ValidatingWebhookConfiguration",
+    metadata: { name: "istio-validator-istio-system", labels: { app: "istiod" } },
+    webhooks: [
+      {
+        name: "rev.validation.istio.io",
+        clientConfig: { url: `${url}/validate`, caBundle },
+        rules: VALIDATED.map((rule) => ({
+          ...rule,
+          operations: ["CREATE", "UPDATE"],
+          apiVersions: ["*"],
+        })),
+        failurePolicy: "Fail",
+        sideEffects: "None",
+        admissionReviewVersions: ["v1"],
+        timeoutSeconds: 10,
+      },
+    ],
+  };
+}
