@@ -186,7 +186,12 @@ const generated = await promisify(pbjs.main)([
   "--no-service",
   jsonPath,
 ]);
-writeFileSync(join(outDir, "messages.cjs"), generated);
+// Unset 64-bit fields read as the number 0, whether or not somebody has installed `long`.
+const numbersOnly = generated.replaceAll(
+  /\$util\.Long \? \$util\.Long\.fromBits\(0,0,\w+\) : 0/g,
+  "0",
+);
+writeFileSync(join(outDir, "messages.cjs"), numbersOnly);
 writeFileSync(join(outDir, "messages.d.cts"), typesOf());
 writeFileSync(stampPath, stamp);
 process.stdout.write(

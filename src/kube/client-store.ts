@@ -83,6 +83,7 @@ async function listAll(
       // The pages' snapshot has expired: from the start.
       items.length = 0;
       next = "";
+      resourceVersion = "";
       continue;
     }
     for (const item of page.items) items.push(withType(type, item));
@@ -135,9 +136,12 @@ async function* watchFrom(
   });
   if (response === undefined) return;
   if (response.statusCode !== 200) throw errorOf(await readStatus(response), type.plural);
-  response.socket.setTimeout(WATCH_SILENCE_MS, () =>
-    response.destroy(new Error("watch is silent")),
-  );
+  // Kept: once the body has ended, the response no longer knows its socket.
+  const { socket } = response;
+  const onSilence = (): void => {
+    response.destroy(new Error("watch is silent"));
+  };
+  socket.setTimeout(WATCH_SILENCE_MS, onSilence);
   try {
     for await (const line of linesOf(response)) {
       const event = JSON.parse(line) as { type: string; object: KubeObject };
@@ -153,7 +157,8 @@ async function* watchFrom(
       cause: error,
     });
   } finally {
-    response.socket.setTimeout(0);
+    socket.setTimeout(0);
+    socket.off("timeout", onSilence);
     // Leaving early (return, throw, abort): the server must not go on sending.
     response.destroy();
   }
