@@ -12,6 +12,7 @@ import { createClientStore } from "../kube/index.ts";
 import type { KubeStore } from "../kube/store.ts";
 import { startControlPlane } from "../mesh/index.ts";
 import { type Clock, createLogger, type LogLevel } from "../runtime/index.ts";
+import { preferredPorts, rememberPorts } from "./platform-ports.ts";
 
 export interface PlatformOptions {
   readonly dataDir: string;
@@ -33,6 +34,7 @@ export interface Platform {
   stop(): Promise<void>;
 }
 
+const HOST = "127.0.0.1";
 const ROOT_NAMESPACE = "istio-system";
 const RETENTION_MS = 15 * 60_000;
 
@@ -73,15 +75,16 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       telemetry,
       logger: createLogger("control-plane", options.logLevel),
       clock,
-      host: "127.0.0.1",
-      ports: { xds: 0, debug: 0, webhook: 0 },
+      host: HOST,
+      ports: await preferredPorts(options.dataDir, HOST),
       rootNamespace: ROOT_NAMESPACE,
       trustDomain: "cluster.local",
       interceptionMode: "NONE",
       accessLog: true,
     });
     stops.push(() => controlPlane.stop());
-    onProgress(`control plane on 127.0.0.1:${controlPlane.ports.xds} (xDS)`);
+    rememberPorts(options.dataDir, controlPlane.ports);
+    onProgress(`control plane on ${HOST}:${controlPlane.ports.xds} (xDS)`);
 
     const controller = await startController({
       store,

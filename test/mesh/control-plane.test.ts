@@ -32,6 +32,11 @@ async function world(t: TestContext): Promise<World> {
   for (const definition of meshDefinitions()) {
     await store.create(RESOURCES.customResourceDefinition, definition);
   }
+  await store.create(RESOURCES.namespace, {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: "istio-system" },
+  });
   const start = async (ports = ANY_PORT): Promise<ControlPlane> => {
     const plane = await startControlPlane({
       store,
@@ -141,6 +146,10 @@ test("a VirtualService that is left out says why, and a repaired one is reconcil
   const { store } = await world(t);
   await apply(store);
   await reconciled(store, 1, "0/0 proxies up to date");
+  // As if it had been written while nobody validated.
+  await store.delete(RESOURCES.validatingWebhookConfiguration, {
+    name: "istio-validator-istio-system",
+  });
   const patch = (spec: unknown) =>
     store.patch(RESOURCES.virtualService, KEY, { spec }, { kind: "merge" });
   await patch({ hosts: "reviews" });
