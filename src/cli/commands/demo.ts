@@ -66,6 +66,8 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   const isView = isTerminal(io.stdout);
   const tell = (line: string): void => {
     const atMs = systemClock.nowMs() - startMs;
+    // While it waits, the newest word on what it waits for is enough.
+    if (isWaiting(line) && isWaiting(news.at(-1)?.line)) news.pop();
     news.push({ atMs, line });
     if (news.length > MAX_NEWS) news.shift();
     if (!isView) io.stderr.write(`[${(atMs / 1000).toFixed(1).padStart(6)} s] ${line}\n`);
@@ -92,6 +94,10 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   } finally {
     if (isTemporary) rmSync(dataDir, { recursive: true, force: true });
   }
+}
+
+function isWaiting(line: string | undefined): boolean {
+  return line?.startsWith("waiting for ") ?? false;
 }
 
 /** The whole run-of-show on a running platform; answers the exit code. */

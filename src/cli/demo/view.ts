@@ -49,7 +49,7 @@ export function renderView(model: ViewModel, size: ViewSize): string {
     size.isColor ? (text) => `\u001b[${code}m${text}\u001b[0m` : (text) => text;
   const fit = (text: string): string =>
     text.length > columns ? `${text.slice(0, columns - 1)}…` : text;
-  const clock = formatDurationMs(Math.floor(model.elapsedMs / 1000) * 1000);
+  const clock = formatSeconds(model.elapsedMs);
   const title = "Serin  canary default/reviews";
   const top = [
     paint("1")(title + clock.padStart(columns - title.length)),
@@ -72,10 +72,14 @@ export function renderView(model: ViewModel, size: ViewSize): string {
   const room = Math.max(0, size.rows - top.length - bottom.length);
   const news = model.news
     .slice(Math.max(0, model.news.length - room))
-    .map(({ atMs, line }) =>
-      fit(`${formatDurationMs(Math.floor(atMs / 1000) * 1000).padStart(7)}  ${line}`),
-    );
+    .map(({ atMs, line }) => fit(`${formatSeconds(atMs).padStart(7)}  ${line}`));
   return [...top, ...(room === 0 ? [] : news), ...bottom].slice(0, size.rows).join("\n");
+}
+
+/** Whole seconds: `0s`, `1m5s`. */
+function formatSeconds(durationMs: number): string {
+  const seconds = Math.floor(durationMs / 1000);
+  return seconds === 0 ? "0s" : formatDurationMs(seconds * 1000);
 }
 
 function phaseColor(phase: string): string {
