@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { ClusterConfig, RouteActionConfig, RouteConfig } from "./config/runtime-config.ts";
 import { type RequestHash, requestHash } from "./core/hash-policy.ts";
-import { normalizeTarget, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
+import { normalizeTarget, pathOf, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
 import { injectFault } from "./fault.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
 import { mutateHeaders } from "./http1/header-mutation.ts";
@@ -168,12 +168,14 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
   const { headers } = head;
   if (choice.requestHeaders !== undefined) mutateHeaders(headers, choice.requestHeaders);
   if (route.requestHeaders !== undefined) mutateHeaders(headers, route.requestHeaders);
-  if (action.prefixRewrite !== undefined) {
+  const rewritten = rewrittenTarget(exchange.target, route, action);
+  if (rewritten !== undefined) {
     exchange.originalPath = exchange.target;
     headers.set("x-envoy-original-path", exchange.target);
-    exchange.target = rewritePath(route.path, exchange.target, action.prefixRewrite);
+    exchange.target = rewritten;
   }
-  if (action.hostRewrite !== undefined) headers.set("host", action.hostRewrite);
+  const hostRewrite = action.hostRewrite ?? choice.hostRewrite;
+  if (hostRewrite !== undefined) headers.set("host", hostRewrite);
   if (action.timeoutMs > 0) {
     headers.add("x-envoy-expected-rq-timeout-ms", String(action.timeoutMs));
   }
@@ -192,6 +194,19 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
     weightedResponseHeaders: choice.responseHeaders,
     hash: isHashed(clusterConfig) ? hashOf(exchange, action) : undefined,
   });
+}
+
+/** The target that the upstream sees, where the route rewrites it. */
+function rewrittenTarget(
+  target: string,
+  route: RouteConfig,
+  { prefixRewrite, regexRewrite }: ForwardAction,
+): string | undefined {
+  if (prefixRewrite !== undefined) return rewritePath(route.path, target, prefixRewrite);
+  if (regexRewrite === undefined) return undefined;
+  const path = pathOf(target);
+  const { pattern, substitution } = regexRewrite;
+  return path.replace(pattern, substitution) + target.slice(path.length);
 }
 
 function isHashed({ lbPolicy }: ClusterConfig): boolean {

@@ -164,6 +164,7 @@ export function forwardTo(
     clusters: entries.map(([name, weight]) => ({
       cluster: name,
       weight,
+      hostRewrite: undefined,
       requestHeaders: undefined,
       responseHeaders: undefined,
     })),
@@ -171,6 +172,7 @@ export function forwardTo(
     timeoutMs: 0,
     retry: undefined,
     prefixRewrite: undefined,
+    regexRewrite: undefined,
     hostRewrite: undefined,
     mirrors: [],
     hashPolicies: [],

@@ -44,6 +44,8 @@ export interface HeaderMutation {
 export interface WeightedClusterChoice {
   readonly cluster: string;
   readonly weight: number;
+  /** Where the route has none. */
+  readonly hostRewrite: string | undefined;
   readonly requestHeaders: HeaderMutation | undefined;
   readonly responseHeaders: HeaderMutation | undefined;
 }
@@ -65,6 +67,10 @@ export type RouteActionConfig =
       readonly timeoutMs: number;
       readonly retry: RetryPolicy | undefined;
       readonly prefixRewrite: string | undefined;
+      /** `substitution` in JavaScript's notation (`$1`). */
+      readonly regexRewrite:
+        | { readonly pattern: RegExp; readonly substitution: string }
+        | undefined;
       readonly hostRewrite: string | undefined;
       readonly mirrors: readonly MirrorPolicy[];
       /** What a consistent hashing balancer places the request by. */

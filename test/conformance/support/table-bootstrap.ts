@@ -80,6 +80,9 @@ const header = (prefix: string, name: string, matcher: object) =>
   to({ prefix, headers: [{ name, ...matcher }] }, "b");
 const query = (prefix: string, name: string, matcher: object) =>
   to({ prefix, query_parameters: [{ name, ...matcher }] }, "b");
+const rewrite = (regex: string, substitution: string) => ({
+  regex_rewrite: { pattern: { regex }, substitution },
+});
 const fault = (path: string, config: object) => ({
   ...to({ path }, "a"),
   response_headers_to_add: [option("x-extra", "1", "OVERWRITE_IF_EXISTS_OR_ADD")],
@@ -188,6 +191,19 @@ const routeConfig = {
         }),
         to({ prefix: "/flaky" }, "a", retries("5xx")),
         to({ prefix: "/old/" }, "a", { prefix_rewrite: "/fresh/" }),
+        to({ safe_regex: { regex: "/rxold/.*" } }, "a", { prefix_rewrite: "/whole" }),
+        to({ prefix: "/rx1/" }, "a", rewrite("^/rx1/([^/]+)/(.*)$", "/\\2/\\1")),
+        to({ prefix: "/rx2/" }, "a", rewrite("a", "[\\0$1&]")),
+        to({ prefix: "/rx3/" }, "a", rewrite("(?i)ABC", "x\\\\y")),
+        {
+          match: { path: "/rehost-one" },
+          route: {
+            host_rewrite_literal: "route.test",
+            weighted_clusters: {
+              clusters: [{ name: "a", weight: 100, host_rewrite_literal: "one.test" }],
+            },
+          },
+        },
         to({ path: "/rehost" }, "a", { host_rewrite_literal: "inner.test" }),
         {
           ...to({ path: "/mutate" }, "a"),

@@ -167,9 +167,14 @@ const refused: readonly [name: string, json: object, message: RegExp][] = [
     /query_parameters\[0\]\.name: must not be empty/,
   ],
   [
-    "a regex rewrite",
+    "a regex rewrite without a pattern",
     one(to({ prefix: "/" }, { regex_rewrite: { substitution: "x" } })),
-    /route\.regex_rewrite: is not supported/,
+    /route\.regex_rewrite\.pattern\.regex: must not be empty/,
+  ],
+  [
+    "a substitution with a stray backslash",
+    one(to({ prefix: "/" }, { regex_rewrite: { pattern: { regex: "a" }, substitution: "\\x" } })),
+    /route\.regex_rewrite\.substitution: a backslash/,
   ],
   [
     "a cluster from a header",

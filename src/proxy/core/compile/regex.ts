@@ -31,8 +31,25 @@ export function compileRegex(
   matcher: envoy_type_matcher_v3_RegexMatcher | null | undefined,
   scope: Scope,
 ): RegExp | undefined {
-  const pattern = matcher?.regex ?? "";
-  const place = scope.at("regex");
+  return compilePattern(matcher?.regex ?? "", scope.at("regex"), (source) => [
+    `^(?:${source})$`,
+    "",
+  ]);
+}
+
+/** As compileRegex, but for a replacement: finds every place in the text where the pattern matches. */
+export function compileSearchRegex(
+  matcher: envoy_type_matcher_v3_RegexMatcher | null | undefined,
+  scope: Scope,
+): RegExp | undefined {
+  return compilePattern(matcher?.regex ?? "", scope.at("regex"), (source) => [source, "g"]);
+}
+
+function compilePattern(
+  pattern: string,
+  place: Scope,
+  build: (source: string) => readonly [source: string, flags: string],
+): RegExp | undefined {
   if (pattern === "") {
     place.fail("must not be empty");
     return undefined;
@@ -42,7 +59,8 @@ export function compileRegex(
     return undefined;
   }
   try {
-    return new RegExp(`^(?:${translate(pattern)})$`, /\\p/i.test(pattern) ? "u" : "");
+    const [source, flags] = build(translate(pattern));
+    return new RegExp(source, /\\p/i.test(pattern) ? `${flags}u` : flags);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     place.fail(`not a valid RE2 expression: ${reason}`);

@@ -24,7 +24,7 @@ import { fraction } from "./fraction.ts";
 import { compileHashPolicies } from "./hash-policy.ts";
 import { compileHeaderMutation, type HeaderLevel } from "./header-mutation.ts";
 import { compileRedirect } from "./redirect.ts";
-import { compileRegex } from "./regex.ts";
+import { compileRegex, compileSearchRegex } from "./regex.ts";
 import { compileRetryPolicy } from "./retry-policy.ts";
 import type { Scope } from "./scope.ts";
 import { compileHeaderMatcher, compileQueryMatcher } from "./string-matcher.ts";
@@ -189,7 +189,7 @@ function compileAction(
   }
   if (route.redirect) return compileRedirect(route.redirect, path, scope.at("redirect"));
   if (!route.route) scope.fail("must set one of route, redirect, direct_response");
-  return compileForward(route.route ?? {}, path, scope.at("route"), around);
+  return compileForward(route.route ?? {}, scope.at("route"), around);
 }
 
 function compileDirectResponse(
@@ -210,14 +210,13 @@ function compileDirectResponse(
 
 function compileForward(
   action: envoy_config_route_v3_RouteAction,
-  path: PathMatcher,
   scope: Scope,
   around: Surroundings,
 ): RouteActionConfig {
   refuseUnsupported(action, scope);
   const clusters = compileClusters(action, scope);
-  if (path.kind === "regex" && action.prefix_rewrite) {
-    scope.at("prefix_rewrite").fail("needs a prefix or path match");
+  if (action.prefix_rewrite && action.regex_rewrite) {
+    scope.at("regex_rewrite").fail("must not be set together with prefix_rewrite");
   }
   return {
     kind: "forward",
@@ -227,6 +226,7 @@ function compileForward(
     // The route's policy replaces the virtual host's as a whole.
     retry: compileRetryPolicy(action.retry_policy, scope.at("retry_policy")) ?? around.hostRetry,
     prefixRewrite: action.prefix_rewrite || undefined,
+    regexRewrite: compileRegexRewrite(action.regex_rewrite, scope.at("regex_rewrite")),
     hostRewrite: action.host_rewrite_literal ?? undefined,
     hashPolicies: compileHashPolicies(action.hash_policy ?? [], scope.at("hash_policy")),
     mirrors: (action.request_mirror_policies ?? []).map((mirror, i) => {
@@ -243,11 +243,29 @@ function compileForward(
   };
 }
 
+/** RE2's `\\1` is JavaScript's `$1`; a backslash before anything else is an error, as in RE2. */
+function compileRegexRewrite(
+  rewrite: envoy_config_route_v3_RouteAction["regex_rewrite"],
+  scope: Scope,
+): Extract<RouteActionConfig, { kind: "forward" }>["regexRewrite"] {
+  if (!rewrite) return undefined;
+  const pattern = compileSearchRegex(rewrite.pattern, scope.at("pattern"));
+  const text = rewrite.substitution ?? "";
+  if (/\\(?![\d\\])/.test(text.replaceAll("\\\\", ""))) {
+    scope.at("substitution").fail("a backslash must be followed by a digit or a backslash");
+  }
+  const substitution = text
+    .replaceAll("$", "$$$$")
+    .replace(/\\(\d|\\)/g, (_, next: string) =>
+      next === "\\" ? "\\" : next === "0" ? "$&" : `$${next}`,
+    );
+  return pattern === undefined ? undefined : { pattern, substitution };
+}
+
 function refuseUnsupported(action: envoy_config_route_v3_RouteAction, scope: Scope): void {
   if (typeof action.cluster_header === "string") {
     scope.at("cluster_header").fail("is not supported");
   }
-  if (action.regex_rewrite) scope.at("regex_rewrite").fail("is not supported");
   if (action.metadata_match) scope.at("metadata_match").fail("is not supported");
   if (action.auto_host_rewrite?.value) scope.at("auto_host_rewrite").fail("is not supported");
 }
@@ -258,7 +276,11 @@ function compileClusters(
 ): WeightedClusterChoice[] {
   if (typeof action.cluster === "string") {
     if (action.cluster === "") scope.at("cluster").fail("must not be empty");
-    const plain = { requestHeaders: undefined, responseHeaders: undefined };
+    const plain = {
+      hostRewrite: undefined,
+      requestHeaders: undefined,
+      responseHeaders: undefined,
+    };
     return [{ cluster: action.cluster, weight: 1, ...plain }];
   }
   if (!action.weighted_clusters) {
@@ -272,7 +294,6 @@ function compileClusters(
     const entryScope = listScope.at(i);
     if (!entry.name) entryScope.at("name").fail("must not be empty");
     if (entry.metadata_match) entryScope.at("metadata_match").fail("is not supported");
-    if (entry.host_rewrite_literal) entryScope.at("host_rewrite_literal").fail("is not supported");
     const level = (direction: "request" | "response"): HeaderLevel => ({
       add: entry[`${direction}_headers_to_add`],
       remove: entry[`${direction}_headers_to_remove`],
@@ -283,6 +304,7 @@ function compileClusters(
     return {
       cluster: entry.name ?? "",
       weight: entry.weight?.value ?? 0,
+      hostRewrite: entry.host_rewrite_literal || undefined,
       requestHeaders: compileHeaderMutation([level("request")]),
       responseHeaders: compileHeaderMutation([level("response")]),
     };
