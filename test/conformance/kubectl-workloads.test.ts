@@ -199,6 +199,64 @@ test("deletion cascades as asked: background, foreground, orphan", options, asyn
   assert.deepEqual(await podNames(kubectl), [pod], "the new Deployment adopts what was left");
 });
 
+test("Recreate is not available while nothing runs", options, async (t) => {
+  const { kubectl, apply } = await cluster(t);
+  await apply(
+    deployment(1, "  strategy: { type: Recreate }").replaceAll("web:v1", "nobody/knows:1"),
+  );
+  await eventually("the pod waits", async () => /ImagePull/.test(await kubectl("get", "pods")));
+  await assert.rejects(
+    kubectl("wait", "--for=condition=Available", "deploy/web", "--timeout=1s"),
+    /timed out/,
+  );
+});
+
+test(
+  "what the last custom resource of a kind owned goes with it; a second owner keeps it",
+  options,
+  async (t) => {
+    const { kubectl, apply } = await cluster(t);
+    await apply(`apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: things.test.dev }
+spec:
+  group: test.dev
+  scope: Namespaced
+  names: { kind: Thing, plural: things, singular: thing }
+  versions: [{ name: v1, served: true, storage: true, schema: { openAPIV3Schema: { type: object } } }]
+`);
+    await kubectl("wait", "--for=condition=Established", "crd/things.test.dev", "--timeout=10s");
+    await apply(
+      "apiVersion: test.dev/v1\nkind: Thing\nmetadata: { name: only, namespace: default }\n",
+    );
+    const uidOf = (what: string) => kubectl("get", what, "-o", "jsonpath={.metadata.uid}");
+    const owned = (name: string, owners: readonly string[]): string => `apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: ${name}
+  namespace: default
+  ownerReferences: [${owners.join(", ")}]
+`;
+    const thing = `{ apiVersion: test.dev/v1, kind: Thing, name: only, uid: ${await uidOf("thing/only")} }`;
+    await apply(owned("owned", [thing]));
+    await kubectl("delete", "thing", "only");
+    const names = () => kubectl("get", "configmaps", "-o", "name");
+    await eventually(
+      "the dependent is gone",
+      async () => !(await names()).includes("configmap/owned"),
+    );
+
+    for (const name of ["o1", "o2"]) await apply(owned(name, []));
+    const by = async (name: string, more = "") =>
+      `{ apiVersion: v1, kind: ConfigMap, name: ${name}, uid: ${await uidOf(`cm/${name}`)}${more} }`;
+    await apply(owned("shared", [await by("o1", ", blockOwnerDeletion: true"), await by("o2")]));
+    await kubectl("delete", "cm", "o1", "--cascade=foreground", "--timeout=20s");
+    assert.match(await names(), /configmap\/shared/);
+    await kubectl("delete", "cm", "o2");
+    await eventually("no owner left", async () => !(await names()).includes("configmap/shared"));
+  },
+);
+
 test("a namespace goes with everything in it", options, async (t) => {
   const { kubectl, apply } = await cluster(t);
   await apply("apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n");

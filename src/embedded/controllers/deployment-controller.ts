@@ -108,12 +108,11 @@ async function reconcile(
   const template = valueAt(deployment, "spec", "template");
   const fresh = sets.find((set) => isSameTemplate(valueAt(set, "spec", "template"), template));
   const strategy = objectAt(deployment, "spec", "strategy");
-  const isRecreate = strategy?.["type"] === "Recreate";
   const pass: Pass = {
     context,
     events,
     deployment,
-    limits: isRecreate
+    limits: isRecreate(deployment)
       ? { replicas: replicasOf(deployment), maxSurge: 0, maxUnavailable: replicasOf(deployment) }
       : rollingUpdateLimits(
           replicasOf(deployment),
@@ -128,14 +127,17 @@ async function reconcile(
   const isPaused = valueAt(deployment, "spec", "paused") === true;
   if (deployment.metadata.deletionTimestamp === undefined) {
     if (isPaused || isScaling(pass)) await scaleProportionally(pass);
-    else if (isRecreate) await recreate(pass);
+    else if (isRecreate(deployment)) await recreate(pass);
     else await rollOut(pass);
     if (!isPaused) await adoptRevision(pass);
   }
   await writeStatus(pass, isPaused);
   const deadline = numberAt(deployment, "spec", "progressDeadlineSeconds");
   // Nothing may happen any more, and then the deadline still has to be seen.
-  return deadline === undefined || isSettled(pass) ? undefined : DEADLINE_CHECK_MS;
+  const isOverdue =
+    conditionOf(deployment, "Progressing")?.["reason"] === "ProgressDeadlineExceeded";
+  const isWatched = deadline !== undefined && !isOverdue && !isPaused && !isSettled(pass);
+  return isWatched ? DEADLINE_CHECK_MS : undefined;
 }
 
 function isSettled({ fresh, old, limits }: Pass): boolean {
@@ -145,6 +147,10 @@ function isSettled({ fresh, old, limits }: Pass): boolean {
     numberAt(fresh, "status", "availableReplicas") === replicas &&
     old.every((set) => (numberAt(set, "status", "replicas") ?? 0) === 0)
   );
+}
+
+function isRecreate(deployment: KubeObject): boolean {
+  return valueAt(deployment, "spec", "strategy", "type") === "Recreate";
 }
 
 function replicasOf(object: KubeObject): number {
@@ -180,7 +186,14 @@ async function scaleProportionally(pass: Pass): Promise<void> {
     return;
   }
   const allowed = limits.replicas === 0 ? 0 : limits.replicas + limits.maxSurge;
-  const sizes = proportionalSizes(active.map(countsOf), allowed);
+  const sizes = proportionalSizes(
+    active.map((set) => ({
+      name: set.metadata.name,
+      replicas: replicasOf(set),
+      maxReplicas: Number(set.metadata.annotations?.[MAX] ?? 0),
+    })),
+    allowed,
+  );
   for (const set of active) await scale(pass, set, sizes.get(set.metadata.name) ?? 0);
 }
 
@@ -414,7 +427,7 @@ async function writeStatus(pass: Pass, isPaused: boolean): Promise<void> {
     updated: fresh === undefined ? 0 : (numberAt(fresh, "status", "replicas") ?? 0),
     ready: sum("status", "readyReplicas"),
     available: sum("status", "availableReplicas"),
-    maxUnavailable: limits.maxUnavailable,
+    maxUnavailable: isRecreate(deployment) ? 0 : limits.maxUnavailable,
   };
   const status = deploymentStatus({
     generation: deployment.metadata.generation ?? 0,
@@ -428,6 +441,11 @@ async function writeStatus(pass: Pass, isPaused: boolean): Promise<void> {
     nowMs: clock.nowMs(),
     now: timestamp(clock),
   });
+  const failure = fresh === undefined ? undefined : conditionOf(fresh, "ReplicaFailure");
+  const others = (status["conditions"] as readonly JsonObject[]).filter(
+    ({ type }) => type !== "ReplicaFailure",
+  );
+  status["conditions"] = failure === undefined ? others : [...others, failure];
   if (deepEqual(status, deployment["status"])) return;
   const { namespace, name } = deployment.metadata;
   // A patch: the revision annotation was written in this pass, and the status is ours alone.

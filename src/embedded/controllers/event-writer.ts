@@ -38,10 +38,12 @@ export class EventWriter {
     const now = timestamp(clock);
     const identity = JSON.stringify([metadata.uid, event]);
     const known = this.#known.get(identity);
-    if (known !== undefined) {
+    const key = { namespace, name: known?.name ?? "" };
+    // Events expire: one that is gone is written anew.
+    if (known !== undefined && (await api.get(RESOURCES.event, key)) !== undefined) {
       known.count += 1;
       const patch = { count: known.count, lastTimestamp: now };
-      await api.patch(RESOURCES.event, { namespace, name: known.name }, patch, { kind: "merge" });
+      await api.patch(RESOURCES.event, key, patch, { kind: "merge" });
       return;
     }
     const suffix = (clock.nowMs() * 1000 + Math.floor(Math.random() * 1000)).toString(16);

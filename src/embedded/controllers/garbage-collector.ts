@@ -36,6 +36,8 @@ class GarbageCollector implements RunningController {
   /** Uids of dependents by uid of their owner. */
   readonly #dependents = new Map<string, Set<string>>();
   readonly #watched = new Map<string, () => void>();
+  /** Every kind there is, by `plural.group`; an owner's kind may have no objects left. */
+  readonly #kinds = new Map<string, ResourceType>();
   readonly #worker;
 
   constructor(context: ControllerContext) {
@@ -64,6 +66,7 @@ class GarbageCollector implements RunningController {
 
   #watch(kind: ResourceType): void {
     const name = `${kind.plural}.${kind.group}`;
+    this.#kinds.set(name, kind);
     if (this.#watched.has(name)) return;
     try {
       this.#watched.set(
@@ -77,6 +80,7 @@ class GarbageCollector implements RunningController {
 
   #unwatch(kind: ResourceType): void {
     const name = `${kind.plural}.${kind.group}`;
+    this.#kinds.delete(name);
     this.#watched.get(name)?.();
     this.#watched.delete(name);
   }
@@ -84,7 +88,11 @@ class GarbageCollector implements RunningController {
   #note(kind: ResourceType, { type, object }: LocalWatchEvent): void {
     const { uid = "", ownerReferences = [], deletionTimestamp, finalizers = [] } = object.metadata;
     const owners = this.#known.get(uid)?.object.metadata.ownerReferences ?? [];
-    for (const owner of owners) this.#dependents.get(owner.uid)?.delete(uid);
+    for (const owner of owners) {
+      this.#dependents.get(owner.uid)?.delete(uid);
+      // It may have been what a former owner was waiting for.
+      if (!ownerReferences.some((now) => now.uid === owner.uid)) this.#worker.add(owner.uid);
+    }
     if (type === "DELETED") {
       this.#known.delete(uid);
       for (const dependent of this.#dependents.get(uid) ?? []) this.#worker.add(dependent);
@@ -101,6 +109,9 @@ class GarbageCollector implements RunningController {
       deletionTimestamp !== undefined &&
       (finalizers.includes(FOREGROUND) || finalizers.includes(ORPHAN));
     if (ownerReferences.length > 0 || isHeld) this.#worker.add(uid);
+    // Dependents that somebody else owns too let go of it.
+    if (isHeld)
+      for (const dependent of this.#dependents.get(uid) ?? []) this.#worker.add(dependent);
   }
 
   async #visit(uid: string): Promise<void> {
@@ -137,10 +148,12 @@ class GarbageCollector implements RunningController {
       else there.push(owner);
     }
     const { api } = this.#context;
-    if (there.length === 0) {
+    const isFree = there.length === 0;
+    if (isFree) {
       const propagation = isWaitedFor ? "Foreground" : "Background";
       await this.#ignoringGone(api.delete(kind, { namespace, name }, { propagation, uid }));
-    } else if (there.length < owners.length && !isWaitedFor) {
+    } else if (there.length < owners.length) {
+      // Others still own it: those that are gone, or wait for it to go, let it go.
       const metadata = { ...object.metadata, ownerReferences: there };
       await this.#ignoringGone(api.update(kind, { ...object, metadata }));
     }
@@ -162,12 +175,7 @@ class GarbageCollector implements RunningController {
     const group = owner.apiVersion.includes("/") ? (owner.apiVersion.split("/")[0] ?? "") : "";
     const isKind = (kind: ResourceType): boolean =>
       kind.kind === owner.kind && (kind.group === group || apiVersionOf(kind) === owner.apiVersion);
-    const known = this.#known.get(owner.uid)?.kind;
-    if (known !== undefined) return known;
-    const builtIn = [...NAMESPACED_KINDS, NAMESPACE, NODE].find(isKind);
-    if (builtIn !== undefined) return builtIn;
-    for (const { kind } of this.#known.values()) if (isKind(kind)) return kind;
-    return undefined;
+    return this.#known.get(owner.uid)?.kind ?? [...this.#kinds.values()].find(isKind);
   }
 
   #dependentsOf(object: KubeObject): readonly Known[] {

@@ -42,7 +42,8 @@ export function createKeyedWorker(
       logger.debug({ controller: name, key, reason: messageOf(error), dueMs }, "will try again");
     }
     entry.isRunning = false;
-    if (entry.isDirty) add(key);
+    // After a failure the pause holds whatever happens: what fails may itself cause events.
+    if (entry.isDirty && entry.failures === 0) add(key);
     else if (dueMs !== undefined) add(key, dueMs);
     else entries.delete(key);
   };

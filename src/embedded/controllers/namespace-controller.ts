@@ -34,8 +34,11 @@ async function reconcile({ api }: ControllerContext, name: string): Promise<numb
   let left = 0;
   for (const kind of kinds) left += await empty(api, kind, name);
   if (left > 0) return POLL_MS;
-  if (arrayAt(namespace, "spec", "finalizers").length === 0) return undefined;
-  const spec = { ...objectAt(namespace, "spec"), finalizers: [] };
+  if (!arrayAt(namespace, "spec", "finalizers").includes("kubernetes")) return undefined;
+  const finalizers = arrayAt(namespace, "spec", "finalizers").filter(
+    (name) => name !== "kubernetes",
+  );
+  const spec = { ...objectAt(namespace, "spec"), finalizers };
   await api.update(NAMESPACE, { ...namespace, spec } as KubeObject);
   return undefined;
 }

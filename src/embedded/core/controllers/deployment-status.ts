@@ -103,7 +103,9 @@ function progressCondition(input: DeploymentStatusInput): JsonObject | undefined
     return set("True", "NewReplicaSetAvailable", `${name} has successfully progressed.`);
   }
   if (note !== undefined) return set("True", note.reason, note.message);
-  if (known === undefined || hasProgressed(old, counts)) {
+  // A rollout that was through is under way again, to a ReplicaSet that was there: its clock starts.
+  const isNewStart = known?.["reason"] === "NewReplicaSetAvailable";
+  if (known === undefined || isNewStart || hasProgressed(old, counts)) {
     const message = `${name} is progressing.`;
     return { ...set("True", "ReplicaSetUpdated", message), lastUpdateTime: now };
   }

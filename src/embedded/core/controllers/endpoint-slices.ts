@@ -21,6 +21,7 @@ export function desiredSlices(
 ): readonly DesiredSlice[] | undefined {
   const selector = objectAt(service, "spec", "selector") as StringMap | undefined;
   if (selector === undefined || Object.keys(selector).length === 0) return undefined;
+  if (stringAt(service, "spec", "type") === "ExternalName") return undefined;
   const groups = new Map<string, { ports: readonly JsonObject[]; endpoints: JsonObject[] }>();
   const members = pods
     .filter((pod) => matchesSelector({ matchLabels: selector }, pod.metadata.labels))

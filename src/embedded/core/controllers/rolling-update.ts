@@ -89,24 +89,40 @@ export function oldReplicaSetSizes(
 
 /**
  * The sizes of ReplicaSets when a Deployment is scaled in the middle of a rolling update: each keeps
- * its share, the largest take what rounding leaves. `allowed` is the new total.
+ * its share of the total that was allowed before (`maxReplicas`, 0 = not known), rounded; the largest
+ * takes what rounding leaves. `allowed` is the new total.
+ * Source: kube-controller-manager's GetProportion.
  */
 export function proportionalSizes(
-  sets: readonly { readonly name: string; readonly replicas: number }[],
+  sets: readonly {
+    readonly name: string;
+    readonly replicas: number;
+    readonly maxReplicas?: number;
+  }[],
   allowed: number,
 ): ReadonlyMap<string, number> {
   const total = sets.reduce((sum, set) => sum + set.replicas, 0);
+  const toGive = allowed - total;
   const sorted = sets.toSorted((a, b) => b.replicas - a.replicas || (a.name < b.name ? -1 : 1));
   const sizes = new Map<string, number>();
   let given = 0;
-  for (const { name, replicas } of sorted) {
-    const size = total === 0 ? 0 : Math.floor((replicas * allowed) / total);
+  for (const { name, replicas, maxReplicas = 0 } of sorted) {
+    const was = maxReplicas > 0 ? maxReplicas : total;
+    const share = was === 0 ? 0 : Math.round((replicas * allowed) / was) - replicas;
+    const left = toGive - given;
+    const part =
+      toGive > 0 ? Math.min(Math.max(0, share), left) : Math.max(Math.min(0, share), left);
+    const size = Math.max(0, replicas + part);
     sizes.set(name, size);
-    given += size;
+    given += size - replicas;
   }
-  const [largest] = sorted;
-  if (largest !== undefined) {
-    sizes.set(largest.name, (sizes.get(largest.name) ?? 0) + allowed - given);
+  let rest = toGive - given;
+  for (const { name } of sorted) {
+    if (rest === 0) break;
+    const size = sizes.get(name) ?? 0;
+    const next = Math.max(0, size + rest);
+    sizes.set(name, next);
+    rest -= next - size;
   }
   return sizes;
 }

@@ -71,6 +71,19 @@ const ROWS: readonly (readonly [string, Partial<DeploymentStatusInput>, string, 
     "False",
     "ProgressDeadlineExceeded",
   ],
+  [
+    "an undo to a ReplicaSet that was there, long after the last rollout",
+    {
+      counts: counts({ updated: 0 }),
+      old: {
+        ...progressing("NewReplicaSetAvailable", "2026-01-01T00:00:00Z"),
+        ...{ replicas: 3, updatedReplicas: 3, readyReplicas: 3, availableReplicas: 3 },
+      },
+      progressDeadlineSeconds: 60,
+    },
+    "True",
+    "ReplicaSetUpdated",
+  ],
   ["paused", { isPaused: true }, "Unknown", "DeploymentPaused"],
   [
     "resumed",

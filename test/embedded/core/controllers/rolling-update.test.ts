@@ -33,7 +33,15 @@ test("pods that are not available go first", () => {
   assert.deepEqual([...oldReplicaSetSizes(old, fresh, limits)], [["sick", 0]]);
 });
 
-test("a resize in the middle of a rollout keeps the shares", () => {
+test("a resize in the middle of a rollout keeps the shares (the example of Kubernetes's docs)", () => {
+  const sets = [
+    { name: "old", replicas: 8, maxReplicas: 13 },
+    { name: "new", replicas: 5, maxReplicas: 13 },
+  ];
+  assert.deepEqual(Object.fromEntries(proportionalSizes(sets, 18)), { old: 11, new: 7 });
+});
+
+test("a resize to twice the size doubles", () => {
   const sizes = proportionalSizes(
     [
       { name: "old", replicas: 8 },
