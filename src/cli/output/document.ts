@@ -6,7 +6,9 @@ export type DocumentFormat = "json" | "yaml";
 
 /** An object as `kubectl get -o json|yaml` prints it. */
 export function formatDocument(object: unknown, format: DocumentFormat): string {
-  return format === "json" ? `${JSON.stringify(object, undefined, 4)}\n` : stringify(object);
+  return format === "json"
+    ? `${JSON.stringify(object, undefined, 4)}\n`
+    : stringify(object, { sortMapEntries: true });
 }
 
 /** Several objects as one, kubectl's client-side `List`. */
