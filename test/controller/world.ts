@@ -64,7 +64,12 @@ export class World {
   readonly violations: string[] = [];
   /** What the metrics provider answers; an Error is thrown. */
   answer: number | undefined | Error = 100;
+  /** Answers of single metrics; the others get `answer`. */
+  readonly answers = new Map<string, number | Error>();
   isTargetHealthy = true;
+  isPrimaryHealthy = true;
+  /** Conditions of the Deployments' status, by name. */
+  readonly conditions = new Map<string, readonly unknown[]>();
   isMeshAnswering = true;
   writes = 0;
   crashAtWrite = Number.POSITIVE_INFINITY;
@@ -95,6 +100,11 @@ export class World {
     if (target.metadata.name !== "cart") throw new Error("unreachable");
   }
 
+  /** Merges into the Canary's spec. */
+  async patchSpec(spec: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.store.patch(RESOURCES.canary, key, { spec }, { kind: "merge" });
+  }
+
   async setSuspend(suspend: boolean): Promise<void> {
     await this.store.patch(RESOURCES.canary, key, { spec: { suspend } }, { kind: "merge" });
   }
@@ -117,7 +127,7 @@ export class World {
   async pass(): Promise<void> {
     this.#isController = true;
     try {
-      const metrics: MetricsProvider = { query: async () => this.#measure() };
+      const metrics: MetricsProvider = { query: async ({ metric }) => this.#measure(metric) };
       const context = {
         store: this.store,
         metrics,
@@ -139,7 +149,7 @@ export class World {
     for (const object of (await this.store.list(RESOURCES.deployment)).items) {
       const isTarget = object.metadata.name === "cart";
       const wanted = Number(objectAt(object, "spec")["replicas"] ?? 1);
-      const isUp = isTarget ? this.isTargetHealthy : true;
+      const isUp = isTarget ? this.isTargetHealthy : this.isPrimaryHealthy;
       const { generation = 1 } = object.metadata;
       const isSeen = objectAt(object, "status")["observedGeneration"] === generation;
       // New pods take one more turn to become available.
@@ -150,6 +160,7 @@ export class World {
         replicas: wanted,
         updatedReplicas: wanted,
         availableReplicas: available,
+        conditions: this.conditions.get(object.metadata.name) ?? [],
       };
       await this.store.update(
         RESOURCES.deployment,
@@ -206,9 +217,10 @@ export class World {
     };
   }
 
-  #measure(): Measurement {
-    if (this.answer instanceof Error) throw this.answer;
-    return { value: this.answer };
+  #measure(metric: string): Measurement {
+    const answer = this.answers.has(metric) ? this.answers.get(metric) : this.answer;
+    if (answer instanceof Error) throw answer;
+    return { value: answer };
   }
 
   #beforeWrite({ verb, type, object }: Parameters<BeforeWrite>[0]): void {

@@ -1,5 +1,5 @@
 import type { KubeObject, ResourceType } from "../../api/index.ts";
-import { covers } from "./json.ts";
+import { canonicalJson, covers } from "./json.ts";
 import type { RolloutState } from "./state.ts";
 
 /** One write to the API, complete: made only when the object differs from what was observed. */
@@ -29,14 +29,22 @@ export interface Decision {
 export const normal = (message: string): Announcement => ({ type: "Normal", message });
 export const warning = (message: string): Announcement => ({ type: "Warning", message });
 
-/** The effect that turns `existing` into `desired`, or none when it already is. */
+/**
+ * The effect that turns `existing` into `desired`, or none when it already is. What the API server
+ * adds (defaults) is no difference, except in `wholeFields`: nobody fills those in, so that what is
+ * only in `existing` was said once and has to go.
+ */
 export function ensure(
   kind: Effect["kind"],
   type: ResourceType,
   existing: KubeObject | undefined,
   desired: KubeObject,
+  wholeFields: readonly string[] = [],
 ): Effect[] {
   if (existing === undefined) return [{ kind, verb: "create", type, object: desired }];
-  if (covers(existing, desired)) return [];
+  const isWhole = wholeFields.every(
+    (field) => canonicalJson(existing[field]) === canonicalJson(desired[field]),
+  );
+  if (isWhole && covers(existing, desired)) return [];
   return [{ kind, verb: "update", type, object: desired }];
 }

@@ -32,6 +32,7 @@ export function workloads(observation: Observation): Effect[] {
       RESOURCES.destinationRule,
       destinationRules[role],
       renderDestinationRule(observation, role),
+      ["spec"],
     ),
   ]);
   // An existing primary and its copies change in a promotion only.
@@ -96,20 +97,13 @@ function ensureRoute(
   { virtualService }: Observation,
   desired: ReturnType<typeof renderVirtualService>,
 ): Effect[] {
-  const hasMirror = (value: unknown): boolean =>
-    JSON.stringify(value ?? null).includes('"mirror":');
-  const extra = hasMirror(virtualService?.["spec"]) && !hasMirror(desired["spec"]);
-  const found = ensure("routeTraffic", RESOURCES.virtualService, virtualService, desired);
-  if (found.length > 0 || !extra) return found;
-  return [
-    { kind: "routeTraffic", verb: "update", type: RESOURCES.virtualService, object: desired },
-  ];
+  return ensure("routeTraffic", RESOURCES.virtualService, virtualService, desired, ["spec"]);
 }
 
 function configCopies(observation: Observation): Effect[] {
   return renderConfigCopies(observation).flatMap(({ existing, desired }) => {
     const type = desired.kind === "Secret" ? RESOURCES.secret : RESOURCES.configMap;
-    return ensure("applyResource", type, existing, desired);
+    return ensure("applyResource", type, existing, desired, ["data", "binaryData"]);
   });
 }
 

@@ -1,7 +1,9 @@
 import { type Decision, normal } from "../decision.ts";
-import { entrance, scaleTarget, workloads } from "../infrastructure.ts";
+import { copyTargetToPrimary, entrance, scaleTarget, workloads } from "../infrastructure.ts";
 import type { Input } from "../input.ts";
 import { configChecksums, readiness } from "../observation.ts";
+import { rolloutId } from "../render/names.ts";
+import { promotedId } from "../render/primary.ts";
 
 /** Makes the primary, waits for it, moves the traffic to it, and only then scales the target down. */
 export function initialise({ observation, nowMs }: Input): Decision {
@@ -16,6 +18,11 @@ export function initialise({ observation, nowMs }: Input): Decision {
     spec.progressDeadlineSeconds,
     nowMs,
   );
+  // A first version that does not start can be repaired: nothing runs on this primary yet.
+  if (ready.kind !== "ready" && promotedId(primary) !== rolloutId(observation)) {
+    const effects = copyTargetToPrimary(observation);
+    return { effects, nextState, events: [], message: ready.reason, requeueAfterMs: 5000 };
+  }
   if (ready.kind !== "ready") {
     return { effects: [], nextState, events: [], message: ready.reason, requeueAfterMs: 5000 };
   }

@@ -27,8 +27,8 @@ export function renderService(
     { ...extra.labels, [label.key]: name },
     { ...extra.annotations, ...FLUX_DISABLED },
   );
-  const isOwned =
-    existing?.metadata.ownerReferences?.some((o) => o.uid === canary.metadata.uid) ?? true;
+  // A Service that was there before is its owner's: it must survive the Canary.
+  const isOwned = existing === undefined || isOwnedBy(canary, existing);
   const [oldPort] = arrayAt(objectAt(existing, "spec"), "ports");
   const nodePort = objectAt({ oldPort }, "oldPort")["nodePort"];
   return {
@@ -98,9 +98,12 @@ export function renderVirtualService(
       ...keptAnnotations(observation),
     },
   );
+  // A VirtualService taken over stays its owner's: it must survive the Canary.
+  const { ownerReferences, ...unowned } = meta;
+  const owned = isForeign(observation) ? unowned : meta;
   return {
     ...(existing ?? { apiVersion: apiVersionOf(RESOURCES.virtualService), kind: "VirtualService" }),
-    metadata: { ...existing?.metadata, ...meta },
+    metadata: { ...existing?.metadata, ...owned },
     spec: {
       gateways: gateways.length > 0 ? gateways : ["mesh"],
       hosts: allHosts,
@@ -133,13 +136,25 @@ export function routedWeight(
 }
 
 /** Taking over somebody's VirtualService keeps what it said, so that it can be given back. */
-function keptAnnotations({ canary, virtualService }: Observation): StringMap {
+function keptAnnotations(observation: Observation): StringMap {
+  const { virtualService } = observation;
   if (virtualService === undefined) return {};
-  const { annotations = {}, ownerReferences = [] } = virtualService.metadata;
+  const { annotations = {} } = virtualService.metadata;
   const kept = Object.fromEntries(
     Object.entries(annotations).filter(([key]) => key === LAST_APPLIED || key === ORIGINAL),
   );
-  const isOurs = ownerReferences.some((o) => o.uid === canary.metadata.uid);
-  if (isOurs || LAST_APPLIED in kept || ORIGINAL in kept) return kept;
+  if (!isForeign(observation) || LAST_APPLIED in kept || ORIGINAL in kept) return kept;
   return { ...kept, [ORIGINAL]: JSON.stringify(virtualService["spec"]) };
+}
+
+/** Whether the VirtualService was there before the Canary. */
+function isForeign({ canary, virtualService }: Observation): boolean {
+  return virtualService !== undefined && !isOwnedBy(canary, virtualService);
+}
+
+function isOwnedBy(
+  canary: KubeObject,
+  { metadata: { ownerReferences = [] } }: KubeObject,
+): boolean {
+  return ownerReferences.some((owner) => owner.uid === canary.metadata.uid);
 }
