@@ -19,6 +19,11 @@ import type { RouteStatusWriter } from "./route-status.ts";
 /** Refusals remembered, so that one that is repeated makes one Event. */
 const MAX_REPORTED = 1000;
 const SETTLE_MS = 5;
+/**
+ * After a start, sidecars of pods that run count as proxies although they have not come back yet:
+ * else a rollout would take silence for agreement.
+ */
+const RECONNECT_GRACE_MS = 3000;
 
 export interface ConfigPusherOptions {
   readonly model: ModelOptions;
@@ -43,7 +48,8 @@ export interface ConfigPusher {
 }
 
 export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
-  const { ads, writer, logger } = options;
+  const { ads, writer, logger, clock } = options;
+  const graceUntilMs = clock.nowMs() + RECONNECT_GRACE_MS;
   let objects: MeshObjects | undefined;
   let model: MeshModel | undefined;
   let translator: Translator | undefined;
@@ -56,12 +62,15 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
   const settleSoon = (): void => {
     if (isSettling) return;
     isSettling = true;
-    options.clock.schedule(SETTLE_MS, settle);
+    clock.schedule(SETTLE_MS, settle);
   };
+  clock.schedule(RECONNECT_GRACE_MS, settleSoon);
 
   const settle = (): void => {
     isSettling = false;
-    const proxies = ads.connections().map(stateOf);
+    const connected = ads.connections().map(stateOf);
+    const isGrace = clock.nowMs() < graceUntilMs;
+    const proxies = isGrace ? [...connected, ...absentOf(model, ads.connections())] : connected;
     for (const resource of tracked.values()) {
       writer.write(resource, distributionOf(resource, proxies));
     }
@@ -114,6 +123,17 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
     model: () => model,
     objects: () => objects,
   };
+}
+
+/** Sidecars that are known by their pods and are not connected. */
+function absentOf(
+  model: MeshModel | undefined,
+  connections: readonly Connection[],
+): readonly ProxyState[] {
+  const connected = new Set(connections.map(({ node }) => `${node.namespace}/${node.name}`));
+  return [...(model?.workloads ?? [])]
+    .filter(([pod, workload]) => workload.hasSidecar && !connected.has(pod))
+    .map(([pod]) => ({ nodeId: pod, ackedPush: 0, problems: [] }));
 }
 
 function problemsOf(object: KubeObject, model: MeshModel) {

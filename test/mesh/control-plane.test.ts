@@ -191,6 +191,33 @@ test("a control plane that comes back finds its proxies, and takes a taken port 
   await reconciled(store, 2, "1/1 proxies up to date");
 });
 
+test("after a start, sidecars that have not come back yet are waited for, but not for ever", async (t) => {
+  const { store, plane, start } = await world(t);
+  await apply(store);
+  await reconciled(store, 1, "0/0 proxies up to date");
+  await plane.stop();
+  await store.delete(RESOURCES.validatingWebhookConfiguration, {
+    name: "istio-validator-istio-system",
+  });
+  await store.create(RESOURCES.pod, {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: {
+      name: "sleeper",
+      namespace: "default",
+      labels: { "security.istio.io/tlsMode": "istio" },
+    },
+    spec: { containers: [{ name: "istio-proxy", image: "proxy" }] },
+  });
+  const changed = { spec: route(90, 10)["spec"] };
+  await store.patch(RESOURCES.virtualService, KEY, changed, { kind: "merge" });
+  await start();
+  await reconciled(store, 2, "0/1 proxies up to date");
+  assert.equal((await statusOf(store)).conditions?.[0]?.status, "False");
+  await reconciled(store, 2, "0/0 proxies up to date");
+  assert.equal((await statusOf(store)).conditions?.[0]?.status, "True");
+});
+
 test("a refusal is told in the status and in one Event of the VirtualService", async (t) => {
   const { store, plane } = await world(t);
   await apply(store);
