@@ -6,7 +6,7 @@ import type { Observation } from "./core/observation.ts";
 import { encodeStatus } from "./core/state.ts";
 
 /**
- * Makes a decision true: effects in order, then one status write. Every update carries the
+ * Makes a decision true: effects in order, then one status write, then finalizers. Every update carries the
  * resourceVersion it was decided on, so a write by anybody else in between ends the pass with
  * SERIN_CONFLICT. Answers whether the status changed.
  */
@@ -24,10 +24,17 @@ export async function apply(
   const message = decision.message ?? (typeof oldMessage === "string" ? oldMessage : "");
   const isSame =
     canonicalJson(nextState) === canonicalJson(state) && message === (oldMessage ?? "");
-  if (isSame || nextState.kind === "New") return false;
-  const status = encodeStatus(nextState, message, canary["status"], nowMs);
-  await store.update(type, { ...canary, status }, { subresource: "status" });
-  return true;
+  const isChanged = !isSame && nextState.kind !== "New";
+  let written = canary;
+  if (isChanged) {
+    const status = encodeStatus(nextState, message, canary["status"], nowMs);
+    written = await store.update(type, { ...canary, status }, { subresource: "status" });
+  }
+  const { finalizers } = decision;
+  if (finalizers !== undefined) {
+    await store.update(type, { ...written, metadata: { ...written.metadata, finalizers } });
+  }
+  return isChanged;
 }
 
 function write(store: KubeStore, { verb, type, object }: Effect): Promise<KubeObject> {

@@ -1,9 +1,10 @@
 import type { MetricsProvider } from "../analysis/index.ts";
-import type { ResourceType } from "../api/index.ts";
+import type { KubeObject, ResourceType } from "../api/index.ts";
 import type { KubeStore, ObjectKey } from "../kube/store.ts";
 import type { Clock } from "../runtime/index.ts";
 import { apply } from "./apply.ts";
 import { decide } from "./core/decide.ts";
+import { FINALIZER } from "./core/phases/terminating.ts";
 import { plan } from "./core/plan.ts";
 import { measure } from "./measure.ts";
 import { observe } from "./observe.ts";
@@ -28,7 +29,7 @@ export async function reconcile(
 ): Promise<number | undefined> {
   const { store, clock, awaitProxyAcks } = context;
   const canary = await store.get(type, key);
-  if (canary === undefined || canary.metadata.deletionTimestamp !== undefined) return undefined;
+  if (canary === undefined || isGone(canary)) return undefined;
   const nowMs = clock.nowMs();
   const observation = await observe(store, canary, { awaitProxyAcks, nowMs });
   const verdicts = await measure(context.metrics, observation, plan(observation, nowMs));
@@ -38,4 +39,9 @@ export async function reconcile(
   // Only what is new is said: a pass that changed nothing repeats nothing.
   if (isChanged) await context.publisher.announce(canary, decision.events, clock.nowMs());
   return decision.requeueAfterMs;
+}
+
+/** Being deleted, and not waiting for us: others' finalizers are others' business. */
+function isGone({ metadata: { deletionTimestamp, finalizers = [] } }: KubeObject): boolean {
+  return deletionTimestamp !== undefined && !finalizers.includes(FINALIZER);
 }

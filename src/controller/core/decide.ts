@@ -6,13 +6,16 @@ import { rest } from "./phases/idle.ts";
 import { initialise } from "./phases/initializing.ts";
 import { progress, restartOnNewRevision } from "./phases/progressing.ts";
 import { promote } from "./phases/promoting.ts";
+import { keepsFinalizer, terminates } from "./phases/terminating.ts";
 import { ignoredFields, unsupportedFields } from "./spec.ts";
 
 type Guard = (input: Input) => Decision | undefined;
 
 /** In order: the first that speaks wins, and the phase is not asked. */
 export const GUARDS = [
+  terminates,
   isNew,
+  keepsFinalizer,
   isSuspended,
   asksForMore,
   hasNoTarget,
@@ -42,6 +45,9 @@ export function decide(input: Input): Decision {
       return promote(input, state);
     case "Finalising":
       return finalise(input, state);
+    case "Terminating":
+      // Its guard has spoken already: a deletion cannot be taken back.
+      return { effects: [], nextState: state, events: [] };
   }
 }
 

@@ -22,6 +22,8 @@ export interface Decision {
   readonly events: readonly Announcement[];
   /** Kept in status.message; undefined leaves what is there. */
   readonly message?: string | undefined;
+  /** What metadata.finalizers of the Canary are to be; written last. */
+  readonly finalizers?: readonly string[] | undefined;
   /** When to look again without an event; undefined waits for one. */
   readonly requeueAfterMs?: number | undefined;
 }

@@ -16,6 +16,7 @@ const metric = z.object({
   query: z.string().optional(),
 });
 const schema = z.object({
+  provider: z.string().optional(),
   targetRef: z.object({ kind: z.literal("Deployment"), name: z.string() }),
   autoscalerRef: z.unknown().optional(),
   progressDeadlineSeconds: z.number().positive().default(600),
@@ -28,6 +29,9 @@ const schema = z.object({
     portName: z.string().default("http"),
     targetPort: z.union([z.int(), z.string()]).optional(),
     appProtocol: z.string().optional(),
+    portDiscovery: z.boolean().default(false),
+    headless: z.boolean().default(false),
+    delegation: z.boolean().default(false),
     gateways: z.array(z.string()).default([]),
     hosts: z.array(z.string()).default([]),
     timeout: z.string().optional(),
@@ -45,6 +49,7 @@ const schema = z.object({
     interval: z.string().default("60s"),
     threshold: z.number().default(1),
     stepWeight: percent.default(0),
+    stepWeightPromotion: percent.default(0),
     maxWeight: percent.default(100),
     stepWeights: z.array(percent).default([]),
     mirror: z.boolean().default(false),
@@ -54,10 +59,13 @@ const schema = z.object({
     iterations: z.number().default(0),
     match: z.array(z.unknown()).default([]),
     webhooks: z.array(z.unknown()).default([]),
+    sessionAffinity: z.unknown().optional(),
     alerts: z.array(z.unknown()).default([]),
     metrics: z.array(metric).default([]),
   }),
 });
+/** Both write Istio's resources; another provider's would be left unwritten. */
+const PROVIDERS: readonly string[] = ["serin", "istio"];
 
 /** What of a Canary's spec the controller acts on, defaults filled in. */
 export type CanarySpec = z.infer<typeof schema>;
@@ -97,6 +105,9 @@ export function unsupportedFields(spec: CanarySpec): string[] {
     ...(analysis.iterations > 0 ? ["spec.analysis.iterations"] : []),
     ...(analysis.match.length > 0 ? ["spec.analysis.match"] : []),
     ...(analysis.webhooks.length > 0 ? ["spec.analysis.webhooks"] : []),
+    ...(analysis.sessionAffinity === undefined ? [] : ["spec.analysis.sessionAffinity"]),
+    ...(spec.service.delegation ? ["spec.service.delegation"] : []),
+    ...(PROVIDERS.includes(spec.provider ?? "istio") ? [] : [`spec.provider: ${spec.provider}`]),
     ...(spec.service.appProtocol?.toLowerCase() === "tcp" ? ["spec.service.appProtocol: tcp"] : []),
   ];
 }
@@ -106,6 +117,7 @@ export function ignoredFields(spec: CanarySpec): string[] {
   return [
     ...(spec.autoscalerRef === undefined ? [] : ["spec.autoscalerRef"]),
     ...(spec.analysis.alerts.length > 0 ? ["spec.analysis.alerts"] : []),
-    ...(spec.revertOnDeletion ? ["spec.revertOnDeletion"] : []),
+    ...(spec.service.portDiscovery ? ["spec.service.portDiscovery"] : []),
+    ...(spec.service.headless ? ["spec.service.headless"] : []),
   ];
 }

@@ -45,6 +45,7 @@ export type RolloutState =
       readonly sinceMs: number;
     }
   | { readonly kind: "Succeeded"; readonly tracking: Tracking }
+  | { readonly kind: "Terminating"; readonly sinceMs: number }
   | {
       readonly kind: "Failed";
       readonly tracking: Tracking;
@@ -130,6 +131,8 @@ export function parseStatus(canary: KubeObject, nowMs: number): RolloutState {
         sinceMs,
         isScaledDown: rollout?.isScaledDown ?? true,
       };
+    case "Terminating":
+      return { kind: "Terminating", sinceMs };
     default:
       throw impossible(
         canary,
@@ -173,6 +176,7 @@ const CONDITIONS = {
   Promoting: ["Unknown", "Canary analysis completed, starting primary rolling update."],
   Finalising: ["Unknown", "Canary analysis completed, routing all traffic to primary."],
   Succeeded: ["True", "Canary analysis completed successfully, promotion finished."],
+  Terminating: ["Unknown", "New Deployment detected, starting initialization."],
   Failed: ["False", "Canary analysis failed, Deployment scaled to zero."],
 } as const satisfies Record<string, readonly [string, string]>;
 

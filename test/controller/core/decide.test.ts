@@ -38,11 +38,30 @@ function observation(
 // Each row removes the reason of the row before: every guard must be heard before all later ones.
 const ORDER: readonly (readonly [string, Observation])[] = [
   [
+    "terminates",
+    observation(
+      { iterations: 5 },
+      { suspend: true, revertOnDeletion: true },
+      {
+        ...{ state: { kind: "New" }, target: undefined },
+        canary: { ...canary({}), metadata: { name: "cart", deletionTimestamp: "now" } },
+      },
+    ),
+  ],
+  [
     "isNew",
     observation(
       { iterations: 5 },
-      { suspend: true },
+      { suspend: true, revertOnDeletion: true },
       { state: { kind: "New" }, target: undefined },
+    ),
+  ],
+  [
+    "keepsFinalizer",
+    observation(
+      { iterations: 5 },
+      { suspend: true, revertOnDeletion: true },
+      { target: undefined },
     ),
   ],
   ["isSuspended", observation({ iterations: 5 }, { suspend: true }, { target: undefined })],

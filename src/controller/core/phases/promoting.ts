@@ -4,13 +4,15 @@ import type { Input } from "../input.ts";
 import { configChecksums, readiness } from "../observation.ts";
 import { rolloutId } from "../render/names.ts";
 import { promotedId } from "../render/primary.ts";
+import { intervalMs } from "../spec.ts";
 import type { RolloutState } from "../state.ts";
 import { sameConfigs } from "./idle.ts";
 
 type Promoting = Extract<RolloutState, { kind: "Promoting" | "Finalising" }>;
 
 /** Copies the analysed revision to the primary, waits until it runs, then sends traffic back to it. */
-export function promote({ observation, nowMs }: Input, state: Promoting): Decision {
+export function promote(input: Input, state: Promoting): Decision {
+  const { observation, nowMs } = input;
   const { spec, canary, primary, target } = observation;
   const { tracking } = state;
   const name = `${spec.targetRef.name}.${canary.metadata.namespace}`;
@@ -53,10 +55,34 @@ export function promote({ observation, nowMs }: Input, state: Promoting): Decisi
   }
   if (ready.kind === "failed")
     return keepCanary({ observation, verdicts: [], nowMs }, state, ready.reason);
+  const next = stepDown(input, state);
+  if (next !== undefined) return next;
   const message = "Routing all traffic to primary";
   return {
     effects: route(observation, 0),
     nextState: { kind: "Finalising", tracking, weight: 0, sinceMs: nowMs },
+    events: [normal(message)],
+    message,
+    requeueAfterMs: 0,
+  };
+}
+
+/** With stepWeightPromotion traffic goes back in steps, one each interval; undefined at the last one. */
+function stepDown({ observation, nowMs }: Input, state: Promoting): Decision | undefined {
+  const { spec, canary } = observation;
+  const step = spec.analysis.stepWeightPromotion;
+  if (step === 0 || state.weight === 0) return undefined;
+  const dueMs = state.sinceMs + intervalMs(spec);
+  if (nowMs < dueMs) {
+    return { effects: [], nextState: state, events: [], requeueAfterMs: dueMs - nowMs };
+  }
+  const weight = state.weight - step;
+  if (weight <= 0) return undefined;
+  const name = `${spec.targetRef.name}.${canary.metadata.namespace}`;
+  const message = `Advance ${name} primary weight ${100 - weight}`;
+  return {
+    effects: route(observation, weight),
+    nextState: { ...state, weight, sinceMs: nowMs },
     events: [normal(message)],
     message,
     requeueAfterMs: 0,

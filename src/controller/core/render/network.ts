@@ -5,8 +5,8 @@ import { apexName, type CanarySpec } from "../spec.ts";
 import type { TrafficSplit } from "../traffic-split.ts";
 import { FLUX_DISABLED, ownedMeta, selectorLabel } from "./names.ts";
 
-const ORIGINAL = "flagger.kubernetes.io/original-configuration";
-const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+export const ORIGINAL = "flagger.kubernetes.io/original-configuration";
+export const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 
 /** One of the three Services. `suffix` names it, `pods` whom it selects. */
 export function renderService(
@@ -148,7 +148,7 @@ function keptAnnotations(observation: Observation): StringMap {
 }
 
 /** Whether the VirtualService was there before the Canary. */
-function isForeign({ canary, virtualService }: Observation): boolean {
+export function isForeign({ canary, virtualService }: Observation): boolean {
   return virtualService !== undefined && !isOwnedBy(canary, virtualService);
 }
 
