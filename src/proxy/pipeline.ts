@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { ClusterConfig, RouteActionConfig, RouteConfig } from "./config/runtime-config.ts";
 import { type RequestHash, requestHash } from "./core/hash-policy.ts";
 import { normalizeTarget, pathOf, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
-import { injectFault } from "./fault.ts";
+import { runFilters } from "./filters.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
 import { mutateHeaders } from "./http1/header-mutation.ts";
 import type { Exchange } from "./upstream/exchange.ts";
@@ -17,7 +17,8 @@ export function handleRequest(exchange: Exchange): void {
   const route = matchRoute(exchange);
   if (route === undefined) return;
   exchange.route = route;
-  injectFault(exchange, route, () => act(exchange, route));
+  if (exchange.manager.filters.length === 0) act(exchange, route);
+  else runFilters(exchange, route, () => act(exchange, route));
 }
 
 function act(exchange: Exchange, route: RouteConfig): void {

@@ -85,6 +85,7 @@ function visible(row: Row, response: RawResponse) {
     status,
     interim,
     ...pick(["location", "content-type", "x-extra", "x-upstream-secret", "x-envoy-overloaded"]),
+    ...pick(CORS_HEADERS),
     hasServiceTime: headers["x-envoy-upstream-service-time"] !== undefined,
   };
   if (row.upstream === undefined) return { ...shown, body: response.body };
@@ -101,6 +102,14 @@ function visible(row: Row, response: RawResponse) {
 }
 
 /** Without x-forwarded-for: for a loopback peer Envoy names one of the machine's own addresses. */
+const CORS_HEADERS = [
+  "access-control-allow-origin",
+  "access-control-allow-credentials",
+  "access-control-allow-methods",
+  "access-control-allow-headers",
+  "access-control-expose-headers",
+  "access-control-max-age",
+];
 const SEEN_HEADERS = [
   "host",
   "content-length",

@@ -5,6 +5,7 @@
  * request keeps the values it started with.
  */
 
+import type { CorsPolicy } from "./cors.ts";
 import type { HashPolicy } from "./hash-policy.ts";
 import type { OutlierDetectionConfig } from "./outlier.ts";
 
@@ -106,6 +107,7 @@ export interface RouteConfig {
   readonly action: RouteActionConfig;
   /** This route's configuration of the fault filter, in place of the filter's own. */
   readonly fault: FaultConfig | undefined;
+  readonly cors: CorsPolicy | undefined;
   readonly requestHeaders: HeaderMutation | undefined;
   readonly responseHeaders: HeaderMutation | undefined;
 }
@@ -219,6 +221,8 @@ export interface HttpConnectionManagerConfig {
   readonly normalizePath: boolean;
   readonly mergeSlashes: boolean;
   readonly accessLogs: readonly AccessLogConfig[];
+  /** The filters before the router, in the order they were written. */
+  readonly filters: readonly ("cors" | "fault")[];
   /** The fault filter, where the filter chain has one; it counts for routes without their own. */
   readonly faultFilter: FaultConfig | undefined;
   readonly direction: "inbound" | "outbound" | "unspecified";

@@ -33,6 +33,8 @@ const MAX_REPLAY_BYTES = 1_048_576;
 /** Without an upstream connection the client is read only this far. */
 const MAX_WAITING_BYTES = 65_536;
 
+const BODILESS: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "TRACE", "CONNECT"]);
+
 /** What the route decided, for a request that is forwarded. */
 export interface ForwardPlan {
   readonly cluster: ClusterRuntime;
@@ -68,6 +70,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   readonly startTimeMs: number;
   target: string;
   route: RouteConfig | undefined;
+  /** Set on the answer, whoever gives it, after the route's own edits. */
+  filterResponseHeaders: readonly (readonly [name: string, value: string])[] = [];
   virtualHost: VirtualHostConfig | undefined;
 
   responseCode = 0;
@@ -310,7 +314,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     }
     this.upstreamLocalAddress = connection.localAddress;
     const isChunked = head.framing.kind === "chunked";
-    const coding = isChunked ? "transfer-encoding: chunked\r\n" : "";
+    const coding = isChunked ? "transfer-encoding: chunked\r\n" : this.#emptyBodyLength(head);
     connection.writeHead(
       `${head.method} ${this.target} HTTP/1.1\r\n${headers.encode()}${coding}\r\n`,
       isChunked,
@@ -327,6 +331,14 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       connection.flush();
       if (!connection.isBlocked) this.connection.resumeReading();
     }
+  }
+
+  /**
+   * As Envoy: a request without a body says so, unless its method has none anyhow (RFC 9110 §8.6).
+   */
+  #emptyBodyLength({ method, framing, headers }: RequestHead): string {
+    if (method === "GET" || framing.kind !== "none" || BODILESS.has(method)) return "";
+    return headers.has("content-length") ? "" : "content-length: 0\r\n";
   }
 
   onUpstreamDrain(): void {
@@ -396,6 +408,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     }
     if (route?.responseHeaders !== undefined) mutateHeaders(headers, route.responseHeaders);
     if (plan.hash?.setCookie !== undefined) headers.add("set-cookie", plan.hash.setCookie);
+    for (const [name, value] of this.filterResponseHeaders) headers.set(name, value);
     const serviceTimeMs = Math.trunc(this.upstreamServiceTimeMs ?? 0);
     headers.set("x-envoy-upstream-service-time", String(serviceTimeMs));
     if (manager.serverName !== "") headers.set("server", manager.serverName);
@@ -472,7 +485,11 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       date: connection.dateHeader(),
       close: connection.willClose(this),
       extra: answer.isOverloaded ? [...extra, ["x-envoy-overloaded", "true"]] : extra,
-      mutations: [this.#plan?.weightedResponseHeaders, this.route?.responseHeaders],
+      mutations: [
+        this.#plan?.weightedResponseHeaders,
+        this.route?.responseHeaders,
+        { set: this.filterResponseHeaders, add: [], remove: [] },
+      ],
     });
     this.#responseHead = head.head;
     connection.writeHead(head.text, false);

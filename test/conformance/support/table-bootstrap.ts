@@ -50,6 +50,10 @@ function listener(port: number) {
     use_remote_address: true,
     http_filters: [
       {
+        name: "envoy.filters.http.cors",
+        typed_config: { "@type": `${TYPE}envoy.extensions.filters.http.cors.v3.Cors` },
+      },
+      {
         name: "envoy.filters.http.fault",
         typed_config: {
           "@type": HTTP_FAULT,
@@ -80,6 +84,15 @@ const header = (prefix: string, name: string, matcher: object) =>
   to({ prefix, headers: [{ name, ...matcher }] }, "b");
 const query = (prefix: string, name: string, matcher: object) =>
   to({ prefix, query_parameters: [{ name, ...matcher }] }, "b");
+const cors = (path: string, policy: object) => ({
+  ...to({ path }, "a"),
+  typed_per_filter_config: {
+    "envoy.filters.http.cors": {
+      "@type": `${TYPE}envoy.extensions.filters.http.cors.v3.CorsPolicy`,
+      ...policy,
+    },
+  },
+});
 const rewrite = (regex: string, substitution: string) => ({
   regex_rewrite: { pattern: { regex }, substitution },
 });
@@ -138,6 +151,25 @@ const routeConfig = {
         query("/qp", "user", { present_match: true }),
         query("/qr", "n", { string_match: { safe_regex: { regex: "\\d+" } } }),
         query("/qany", "n", {}),
+        cors("/cors", {
+          allow_origin_string_match: [
+            { exact: "https://a.test" },
+            { safe_regex: { regex: "https://.*\\.b\\.test" } },
+          ],
+          allow_methods: "GET,POST",
+          allow_headers: "x-token",
+          expose_headers: "x-seen",
+          max_age: "600",
+          allow_credentials: true,
+        }),
+        cors("/cors-strict", {
+          allow_origin_string_match: [{ prefix: "https://" }],
+          forward_not_matching_preflights: false,
+        }),
+        cors("/cors-off", {
+          allow_origin_string_match: [{ prefix: "https://" }],
+          filter_enabled: { default_value: { numerator: 0 } },
+        }),
         fault("/fault/abort", { abort: { http_status: 418, percentage: { numerator: 100 } } }),
         fault("/fault/grpc", { abort: { grpc_status: 14, percentage: { numerator: 100 } } }),
         fault("/fault/never", { abort: { http_status: 418 } }),

@@ -18,6 +18,10 @@ const get = (path: string, headers = "", host = "table.test"): string =>
 const post = (path: string, headers: string, body: string): string =>
   `POST ${path} HTTP/1.1\r\nHost: table.test\r\n${headers}\r\n${body}`;
 
+const preflight = (path: string, origin: string): string =>
+  `OPTIONS ${path} HTTP/1.1\r\nHost: table.test\r\norigin: ${origin}\r\n` +
+  "access-control-request-method: GET\r\n\r\n";
+
 /** Placed by a hash: both must choose the same host for the same request. */
 const HASHED: readonly Row[] = ["/ring", "/maglev"].flatMap((path) =>
   [1, 2, 3, 4, 5, 6, 7, 8].flatMap((user) => [
@@ -121,6 +125,54 @@ export const ROWS: readonly Row[] = [
     status: 200,
     upstream: "a",
   },
+  { name: "cors: no origin", request: get("/cors"), status: 200, upstream: "a" },
+  {
+    name: "cors: an allowed origin",
+    request: get("/cors", "origin: https://a.test\r\n"),
+    status: 200,
+    upstream: "a",
+  },
+  {
+    name: "cors: an origin allowed by pattern",
+    request: get("/cors", "origin: https://x.b.test\r\n"),
+    status: 200,
+    upstream: "a",
+  },
+  {
+    name: "cors: another origin",
+    request: get("/cors", "origin: https://c.test\r\n"),
+    status: 200,
+    upstream: "a",
+  },
+  { name: "cors: preflight", request: preflight("/cors", "https://a.test"), status: 200 },
+  {
+    name: "cors: preflight of another origin",
+    request: preflight("/cors", "https://c.test"),
+    status: 200,
+    upstream: "a",
+  },
+  {
+    name: "cors: preflight of another origin, not forwarded",
+    request: preflight("/cors-strict", "http://c.test"),
+    status: 200,
+  },
+  {
+    name: "cors: preflight, little said",
+    request: preflight("/cors-strict", "https://c.test"),
+    status: 200,
+  },
+  {
+    name: "cors: OPTIONS without a requested method",
+    request: "OPTIONS /cors HTTP/1.1\r\nHost: table.test\r\norigin: https://a.test\r\n\r\n",
+    status: 200,
+    upstream: "a",
+  },
+  {
+    name: "cors: switched off",
+    request: preflight("/cors-off", "https://a.test"),
+    status: 200,
+    upstream: "a",
+  },
   { name: "fault: abort", request: get("/fault/abort"), status: 418 },
   { name: "fault: abort by gRPC status", request: get("/fault/grpc"), status: 200 },
   { name: "fault: none of them", request: get("/fault/never"), status: 200, upstream: "a" },
@@ -152,6 +204,18 @@ export const ROWS: readonly Row[] = [
     upstream: "a",
   },
   { name: "fault: an empty one", request: get("/fault/empty"), status: 200, upstream: "a" },
+  {
+    name: "a POST without a body",
+    request: "POST /h HTTP/1.1\r\nHost: table.test\r\n\r\n",
+    status: 200,
+    upstream: "a",
+  },
+  {
+    name: "a DELETE without a body",
+    request: "DELETE /h HTTP/1.1\r\nHost: table.test\r\n\r\n",
+    status: 200,
+    upstream: "a",
+  },
   {
     name: "method by pseudo header",
     request: "PUT /method HTTP/1.1\r\nHost: table.test\r\nContent-Length: 0\r\n\r\n",

@@ -40,7 +40,7 @@ export function compileHttpConnectionManager(
   if (!manager.stat_prefix) scope.at("stat_prefix").fail("must not be empty");
   // CodecType: 0 AUTO, 1 HTTP1, 2 HTTP2, 3 HTTP3
   if ((manager.codec_type ?? 0) > 1) scope.at("codec_type").fail("must be AUTO or HTTP1");
-  const faultFilter = compileFilters(manager.http_filters ?? [], scope.at("http_filters"));
+  const filters = compileFilters(manager.http_filters ?? [], scope.at("http_filters"));
   checkIgnored(manager, scope);
   const inline =
     manager.route_config &&
@@ -56,7 +56,7 @@ export function compileHttpConnectionManager(
     rdsName,
     build: (routes) => ({
       ...fixed,
-      faultFilter,
+      ...filters,
       routeTable: () => inline ?? (rdsName === undefined ? undefined : routes(rdsName)),
     }),
   };
@@ -67,7 +67,7 @@ function fixedPart(
   direction: HttpConnectionManagerConfig["direction"],
   context: CompileContext,
   scope: Scope,
-): Omit<HttpConnectionManagerConfig, "routeTable" | "faultFilter"> {
+): Omit<HttpConnectionManagerConfig, "routeTable" | "faultFilter" | "filters"> {
   const common = manager.common_http_protocol_options;
   const headersKb = manager.max_request_headers_kb;
   return {
@@ -95,14 +95,14 @@ function fixedPart(
 }
 
 /**
- * The router must be last, the fault filter is ours; others are refused unless they would do nothing.
- * Answers the fault filter.
+ * The router must be last; fault and cors are ours, others are refused unless they would do nothing.
  */
 function compileFilters(
   filters: readonly HttpFilter[],
   scope: Scope,
-): HttpConnectionManagerConfig["faultFilter"] {
+): Pick<HttpConnectionManagerConfig, "faultFilter" | "filters"> {
   let faultFilter: HttpConnectionManagerConfig["faultFilter"];
+  const order: HttpConnectionManagerConfig["filters"][number][] = [];
   for (const [i, filter] of filters.entries()) {
     const url = filter.typed_config?.type_url ?? "";
     const isLast = i === filters.length - 1;
@@ -114,19 +114,25 @@ function compileFilters(
     const fault = filter.disabled === true ? undefined : unpackAny(HTTP_FAULT, filter.typed_config);
     if (fault !== undefined) {
       faultFilter = compileFault(fault, scope.at(i, "typed_config"));
+      order.push("fault");
       continue;
     }
-    // A filter without configuration (Istio's cors and rbac) changes nothing by itself.
+    if (url === CORS && filter.disabled !== true) {
+      order.push("cors");
+      continue;
+    }
+    // A filter without configuration (Istio's rbac) changes nothing by itself.
     const isEmpty = (filter.typed_config?.value ?? []).length === 0 && EMPTY_IS_NOTHING.test(url);
     if (isEmpty || filter.disabled === true) continue;
     if (filter.is_optional === true) scope.at(i).warn(`filter ${filter.name ?? url} is ignored`);
     else scope.at(i, "typed_config").fail(`filter ${filter.name ?? ""} (${url}) is not supported`);
   }
   if (filters.length === 0) scope.fail("must end with the router");
-  return faultFilter;
+  return { faultFilter, filters: order };
 }
 
-const EMPTY_IS_NOTHING = /\.(?:RBAC|Cors)$/;
+const CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors";
+const EMPTY_IS_NOTHING = /\.RBAC$/;
 
 function checkIgnored(manager: HttpConnectionManager, scope: Scope): void {
   if ((manager.upgrade_configs ?? []).length > 0) {

@@ -8,6 +8,7 @@ import {
   type envoy_config_route_v3_VirtualHost,
   unpackAny,
 } from "../../../xds/index.ts";
+import type { CorsPolicy } from "../cors.ts";
 import type {
   FaultConfig,
   PathMatcher,
@@ -18,6 +19,7 @@ import type {
   VirtualHostConfig,
   WeightedClusterChoice,
 } from "../runtime-config.ts";
+import { CORS_POLICY, compileCors } from "./cors.ts";
 import { type CompileContext, readData } from "./data-source.ts";
 import { compileFault, HTTP_FAULT } from "./fault.ts";
 import { fraction } from "./fraction.ts";
@@ -105,27 +107,30 @@ function compileRoute(
       compileQueryMatcher(parameter, matchScope.at("query_parameters", i)),
     ),
     action: compileAction(route, path, scope, around),
-    fault: compileFilterConfigs(route, scope.at("typed_per_filter_config")),
+    ...compileFilterConfigs(route, scope.at("typed_per_filter_config")),
     requestHeaders: compileHeaderMutation(headerLevels("request", route, scope, around)),
     responseHeaders: compileHeaderMutation(headerLevels("response", route, scope, around)),
   };
 }
 
-/** The fault filter's configuration for this route; that of any other filter must be empty. */
+/** Configuration of the fault and cors filters for this route; that of others must be empty. */
 function compileFilterConfigs(
   route: envoy_config_route_v3_Route,
   scope: Scope,
-): FaultConfig | undefined {
+): Pick<RouteConfig, "fault" | "cors"> {
   let fault: FaultConfig | undefined;
+  let cors: CorsPolicy | undefined;
   for (const [name, config] of Object.entries(route.typed_per_filter_config ?? {})) {
     const found = unpackAny(HTTP_FAULT, config);
+    const policy = unpackAny(CORS_POLICY, config);
     if (found !== undefined) fault = compileFault(found, scope.at(name));
+    else if (policy !== undefined) cors = compileCors(policy, scope.at(name));
     // An RBACPerRoute without content changes nothing.
     else if ((config.value ?? []).length > 0) {
       scope.at(name).fail("per-route configuration of this filter is not supported");
     }
   }
-  return fault;
+  return { fault, cors };
 }
 
 function headerLevels(
