@@ -30,6 +30,7 @@ export function crdSchemaOf(schema: z.ZodType): CrdSchema {
 }
 
 function structural(node: CrdSchema): CrdSchema {
+  if (node["x-serin"] === "int64") return { type: "integer", format: "int64" };
   if (node["x-serin"] === "intOrString") return { "x-kubernetes-int-or-string": true };
   if (node["x-serin"] === "freeForm") {
     return { type: "object", "x-kubernetes-preserve-unknown-fields": true };

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { tryParseDurationMs } from "../base/index.ts";
 
 /** What a schema says in the CRD that JSON Schema has no word for. */
-export type SchemaExtension = "intOrString" | "freeForm";
+export type SchemaExtension = "intOrString" | "freeForm" | "int64";
 
 /** Extensions of the schemas of this folder, read by `crd-schema.ts`. */
 export const extensions = new WeakMap<z.ZodType, SchemaExtension>();
@@ -19,6 +19,8 @@ export const freeForm = extended(z.record(z.string(), z.unknown()), "freeForm");
 
 export const text = z.string();
 export const name = z.string().min(1);
+/** Whole, and more than 32 bits hold: epoch milliseconds. */
+export const int64 = extended(z.int(), "int64");
 export const texts = z.array(z.string());
 export const stringMap = z.record(z.string(), z.string());
 export const port = z.int().min(1).max(65_535);
@@ -26,13 +28,25 @@ export const count = z.int().min(0).max(2_147_483_647);
 export const percentNumber = z.number().min(0).max(100);
 export const percent = z.strictObject({ value: percentNumber.optional() });
 
-/** A Go duration such as `1.5s`, `2m`, `500ms`; Istio's and Flagger's. */
-export const duration = z.string().refine((value) => tryParseDurationMs(value) !== undefined, {
-  error: (issue) => `must be a duration such as 1s or 500ms (found ${JSON.stringify(issue.input)})`,
+const said = (issue: { readonly input?: unknown }): string =>
+  `(found ${JSON.stringify(issue.input)})`;
+
+const durationText = z.string().refine((value) => tryParseDurationMs(value) !== undefined, {
+  error: (issue) => `must be a duration such as 1s or 500ms ${said(issue)}`,
+});
+const msOf = (value: string): number => tryParseDurationMs(value) ?? 1;
+
+/** A Go duration such as `1.5s`, `2m`, `500ms`; 0 has a meaning of its own (mostly: none). */
+export const durationOrZero = durationText.refine((value) => msOf(value) >= 0, {
+  error: (issue) => `must not be negative ${said(issue)}`,
 });
 
-/** A duration of more than nothing. */
-export const positiveDuration = duration.refine(
-  (value) => (tryParseDurationMs(value) ?? 1) > 0,
-  "must be more than 0",
-);
+/** A Go duration as Istio takes it: 1 ms or more, in whole milliseconds. */
+export const duration = durationText
+  .refine((value) => msOf(value) >= 1, {
+    error: (issue) => `must be 1ms or more ${said(issue)}`,
+  })
+  // Sums of binary fractions (1.1s) are whole but for their last bits.
+  .refine((value) => Math.abs(msOf(value) - Math.round(msOf(value))) < 1e-6, {
+    error: (issue) => `must be in whole milliseconds ${said(issue)}`,
+  });

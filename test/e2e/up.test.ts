@@ -87,7 +87,7 @@ spec:
   http:
   - route:
     - destination: { host: reviews }
-      weight: 130
+      weight: -1
 `,
   );
   await assert.rejects(kubectl("apply", "-f", path), /spec\.http\[0\]\.route\[0\]\.weight/);

@@ -1,34 +1,32 @@
 import { z } from "zod";
-import { name, stringMap, texts } from "../fields.ts";
+import { stringMap, texts } from "../fields.ts";
 import type { KubeObject } from "../meta.ts";
 import { parseSpec } from "../parse-resource.ts";
+import { rules } from "../rules.ts";
+import { dnsLabel, serviceHost } from "./host-name.ts";
 import { trafficPolicy, workloadSelector } from "./traffic-policy.ts";
 
 const subsets = z
   .array(
     z.strictObject({
-      name,
+      name: dnsLabel,
       labels: stringMap.optional(),
       trafficPolicy: trafficPolicy.optional(),
     }),
   )
-  .superRefine((list, context) => {
-    const seen = new Set<string>();
-    for (const [index, subset] of list.entries()) {
-      if (seen.has(subset.name)) {
-        context.addIssue({
-          code: "custom",
-          path: [index, "name"],
-          message: `duplicate subset name ${subset.name}`,
-        });
+  .superRefine(
+    rules(function* (list) {
+      const seen = new Set<string>();
+      for (const [index, { name }] of list.entries()) {
+        if (seen.has(name)) yield [[index, "name"], `duplicate subset name ${name}`];
+        seen.add(name);
       }
-      seen.add(subset.name);
-    }
-  });
+    }),
+  );
 
 /** Schema of a DestinationRule's spec (networking.istio.io). */
 export const destinationRuleSpec = z.strictObject({
-  host: name,
+  host: serviceHost,
   trafficPolicy: trafficPolicy.optional(),
   subsets: subsets.optional(),
   exportTo: texts.optional(),

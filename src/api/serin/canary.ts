@@ -1,10 +1,21 @@
 import { z } from "zod";
-import { freeForm, intOrString, name, percentNumber, stringMap, text, texts } from "../fields.ts";
+import {
+  freeForm,
+  int64,
+  intOrString,
+  name,
+  percentNumber,
+  stringMap,
+  text,
+  texts,
+} from "../fields.ts";
 import { headers, httpMatch, stringMatch } from "../istio/http-match.ts";
+import { httpRetry } from "../istio/retry.ts";
 import { trafficPolicy } from "../istio/traffic-policy.ts";
-import { corsPolicy, httpRetry } from "../istio/virtual-service.ts";
+import { corsPolicy } from "../istio/virtual-service.ts";
 import type { KubeObject } from "../meta.ts";
 import { parseSpec } from "../parse-resource.ts";
+import { rules } from "../rules.ts";
 
 /** Flagger's providers; on Serin's own mesh and on Istio it is `istio`. */
 const PROVIDERS = [
@@ -44,7 +55,7 @@ const WEBHOOK_TYPES = [
 const interval = z.string().regex(/^[0-9]+(m|s)/, "must be a duration in m or s, such as 30s");
 
 const reference = {
-  apiVersion: text.optional(),
+  apiVersion: text,
   kind: text,
   name,
 };
@@ -117,10 +128,13 @@ const alert = z.strictObject({
   providerRef: z.strictObject({ name, namespace: text.optional() }),
 });
 
+/** How a rollout advances; Flagger takes exactly one. */
+const LADDERS = ["iterations", "stepWeight", "stepWeights"] as const;
+
 const analysis = z
   .strictObject({
-    interval: interval.optional(),
-    threshold: z.number().optional(),
+    interval,
+    threshold: z.number(),
     iterations: z.number().min(0).optional(),
     maxWeight: percentNumber.optional(),
     stepWeight: percentNumber.optional(),
@@ -155,22 +169,16 @@ const analysis = z
       })
       .optional(),
   })
-  .superRefine((value, context) => {
-    const ladders = (["iterations", "stepWeight", "stepWeights"] as const).filter(
-      (field) => value[field] !== undefined,
-    );
-    if (ladders.length > 1) {
-      const message = `must set only one of iterations, stepWeight, stepWeights (found ${ladders.join(", ")})`;
-      context.addIssue({ code: "custom", path: [ladders[1] ?? ""], message });
-    }
-    const steps = value.stepWeights ?? [];
-    for (const [index, weight] of steps.entries()) {
-      if (index > 0 && weight <= (steps[index - 1] ?? 0)) {
-        const message = `must be more than the step before it (found ${weight})`;
-        context.addIssue({ code: "custom", path: ["stepWeights", index], message });
+  .superRefine(
+    rules(function* (value) {
+      const set = LADDERS.filter((field) => value[field] !== undefined);
+      if (set.length === 0) yield [[], `must set one of ${LADDERS.join(", ")}`];
+      if (set.length > 1) {
+        const found = `(found ${set.join(", ")})`;
+        yield [[set[1] ?? ""], `must set only one of ${LADDERS.join(", ")} ${found}`];
       }
-    }
-  });
+    }),
+  );
 
 /** Schema of a Canary's spec: Flagger's fields and meanings (flagger.app/v1beta1). */
 export const canarySpec = z.strictObject({
@@ -195,7 +203,9 @@ export const canarySpec = z.strictObject({
     .optional(),
   ingressRef: z.strictObject({ ...reference, kind: z.literal("Ingress") }).optional(),
   routeRef: z.strictObject({ ...reference, kind: z.literal("ApisixRoute") }).optional(),
-  upstreamRef: z.strictObject({ ...reference, namespace: text.optional() }).optional(),
+  upstreamRef: z
+    .strictObject({ ...reference, kind: z.literal("Upstream"), namespace: text.optional() })
+    .optional(),
   service,
   analysis,
   progressDeadlineSeconds: z.number().min(1).optional(),
@@ -250,10 +260,10 @@ export const canaryStatus = z.object({
   /** Where the current step stands; times are epoch milliseconds. */
   rollout: z
     .object({
-      routedAtMs: z.number().optional(),
-      startedAtMs: z.number().optional(),
-      checkedAtMs: z.number().optional(),
-      unavailableSinceMs: z.number().optional(),
+      routedAtMs: int64.optional(),
+      startedAtMs: int64.optional(),
+      checkedAtMs: int64.optional(),
+      unavailableSinceMs: int64.optional(),
       isMirrored: z.boolean().optional(),
       isScaledDown: z.boolean().optional(),
     })
