@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { extensions } from "./fields.ts";
+import { alternatives, extensions } from "./fields.ts";
 
 /** A node of a structural schema (apiextensions.k8s.io/v1 JSONSchemaProps). */
 export type CrdSchema = { [field: string]: unknown };
@@ -7,11 +7,12 @@ export type CrdSchema = { [field: string]: unknown };
 /** JSON Schema's words that a structural schema has too. */
 const KEPT = [
   ...["type", "description", "enum", "format", "pattern", "minimum", "maximum"],
-  ...["minLength", "maxLength", "minItems", "maxItems", "required"],
+  ...["minLength", "maxLength", "minItems", "maxItems", "required", "oneOf"],
 ];
 
 /**
- * The structural schema of a zod schema: every field typed, no unions but int-or-string. What only a
+ * The structural schema of a zod schema: every field typed, no unions but int-or-string
+ * and alternatives of required fields. What only a
  * refinement says is left to the validating webhook.
  * Source: Kubernetes docs, "Specifying a structural schema".
  */
@@ -21,6 +22,9 @@ export function crdSchemaOf(schema: z.ZodType): CrdSchema {
     unrepresentable: "any",
     override: ({ zodSchema, jsonSchema }) => {
       const extension = extensions.get(zodSchema as unknown as z.ZodType);
+      const sets = alternatives.get(zodSchema as unknown as z.ZodType);
+      if (sets !== undefined)
+        (jsonSchema as CrdSchema)["oneOf"] = sets.map((required) => ({ required }));
       if (extension === undefined) return;
       for (const key of Object.keys(jsonSchema)) delete (jsonSchema as CrdSchema)[key];
       (jsonSchema as CrdSchema)["x-serin"] = extension;

@@ -7,6 +7,12 @@ export type SchemaExtension = "intOrString" | "freeForm" | "int64";
 /** Extensions of the schemas of this folder, read by `crd-schema.ts`. */
 export const extensions = new WeakMap<z.ZodType, SchemaExtension>();
 
+/**
+ * Which sets of fields exclude each other, for the CRD: exactly one set must be there whole. The
+ * schema itself has to say so too, by a refinement.
+ */
+export const alternatives = new WeakMap<z.ZodType, readonly (readonly string[])[]>();
+
 function extended<Schema extends z.ZodType>(schema: Schema, extension: SchemaExtension): Schema {
   extensions.set(schema, extension);
   return schema;

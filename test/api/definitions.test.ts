@@ -34,7 +34,7 @@ for (const definition of allCustomResourceDefinitions()) {
     for (const version of spec.versions) {
       const schema = (version["schema"] as { readonly openAPIV3Schema: Node }).openAPIV3Schema;
       assert.deepEqual(untyped(schema, String(version["name"])), []);
-      assert.doesNotMatch(JSON.stringify(schema), /"\$ref"|"anyOf"|"oneOf"|"const"|"default"/);
+      assert.doesNotMatch(JSON.stringify(schema), /"\$ref"|"anyOf"|"const"|"default"/);
     }
     assert.equal(spec.versions.filter((version) => version["storage"] === true).length, 1);
   });
@@ -100,6 +100,22 @@ spec:
     webhooks:
     - { name: load-test, url: "http://load/", timeout: 5s, metadata: { cmd: "hey" } }
 `);
+  // Exactly one ladder, as Flagger's oneOf has it.
+  const ladders = (analysis: string): string => `apiVersion: flagger.app/v1beta1
+kind: Canary
+metadata: { name: ladders, namespace: default }
+spec:
+  targetRef: { apiVersion: apps/v1, kind: Deployment, name: cart }
+  service: { port: 80 }
+  analysis: { interval: 500ms, threshold: 5, ${analysis} }
+`;
+  await apply(ladders("stepWeights: [50, 10]"));
+  await apply(ladders("iterations: 3, stepWeights: null"));
+  await assert.rejects(
+    apply(ladders("stepWeights: [10], stepWeight: 10")),
+    /only one schema \(oneOf\)/,
+  );
+  await apply(ladders("stepWeight: 10, iterations: null, stepWeights: null"));
   const broken = `apiVersion: serin.dev/v1
 kind: Canary
 metadata: { name: broken, namespace: default }

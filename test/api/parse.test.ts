@@ -129,6 +129,18 @@ const BROKEN: readonly (readonly [string, string, unknown, readonly RegExp[]])[]
     [/spec\.analysis\.stepWeights: must set only one of/],
   ],
   [
+    "no ladder",
+    "Canary",
+    canary({ stepWeights: undefined }),
+    [/spec\.analysis: must set one of iterations, stepWeight, stepWeights/],
+  ],
+  [
+    "no threshold, no API version of the target",
+    "Canary",
+    canary({ threshold: undefined }, { targetRef: { kind: "Deployment", name: "cart" } }),
+    [/spec\.targetRef\.apiVersion/, /spec\.analysis\.threshold/],
+  ],
+  [
     "an interval that is none",
     "Canary",
     canary({ interval: "soon" }),
@@ -160,6 +172,17 @@ for (const [name, kind, spec, paths] of BROKEN) {
     );
   });
 }
+
+test("Canary: what Flagger takes is taken", () => {
+  for (const each of [
+    canary({ stepWeights: [50, 10] }),
+    canary({ interval: "500ms" }),
+    canary({ interval: "1m30s", stepWeights: undefined, iterations: 3 }),
+    canary({}, { service: undefined }),
+  ]) {
+    parseCanary(object("Canary", each));
+  }
+});
 
 const examples = new URL("../../examples/", import.meta.url);
 const files = ["bookinfo", "bookinfo/networking", "canaries"].flatMap((folder) =>

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import {
+  alternatives,
   freeForm,
   int64,
   intOrString,
@@ -148,6 +149,7 @@ const analysis = z
       .array(
         z.strictObject({
           headers: z.record(z.string(), stringMatch).optional(),
+          queryParams: z.record(z.string(), stringMatch).optional(),
           sourceLabels: stringMap.optional(),
         }),
       )
@@ -180,6 +182,11 @@ const analysis = z
     }),
   );
 
+alternatives.set(
+  analysis,
+  LADDERS.map((ladder) => ["interval", "threshold", ladder]),
+);
+
 /** Schema of a Canary's spec: Flagger's fields and meanings (flagger.app/v1beta1). */
 export const canarySpec = z.strictObject({
   provider: z.enum(PROVIDERS).optional(),
@@ -206,7 +213,8 @@ export const canarySpec = z.strictObject({
   upstreamRef: z
     .strictObject({ ...reference, kind: z.literal("Upstream"), namespace: text.optional() })
     .optional(),
-  service,
+  /** Not required by Flagger's CRD either, though nothing is rolled out without its port. */
+  service: service.optional(),
   analysis,
   progressDeadlineSeconds: z.number().min(1).optional(),
   skipAnalysis: z.boolean().optional(),
@@ -238,6 +246,7 @@ export const canaryStatus = z.object({
   trackedConfigs: stringMap.optional(),
   lastAppliedSpec: text.optional(),
   lastPromotedSpec: text.optional(),
+  lastTrackedRevision: text.optional(),
   lastTransitionTime: text.optional(),
   previousSessionAffinityCookie: text.optional(),
   sessionAffinityCookie: text.optional(),
