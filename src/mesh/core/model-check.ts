@@ -1,4 +1,5 @@
 import type { Issue } from "../../base/index.ts";
+import { hashSizeProblems } from "./hash-size.ts";
 import type {
   DestinationRuleSpec,
   HeaderOperations,
@@ -8,6 +9,7 @@ import type {
   StringMatch,
   VirtualServiceSpec,
 } from "./model-istio.ts";
+import { listOf, objectOf } from "./model-object.ts";
 
 const MAX_DIRECT_BODY_BYTES = 1_048_576;
 const HOST = /^(?:\*\.)?[A-Za-z0-9_](?:[-A-Za-z0-9_.]*[A-Za-z0-9_])?$/;
@@ -32,16 +34,10 @@ export function virtualServiceIssues(spec: VirtualServiceSpec): readonly Issue[]
 
 /** Fields of a VirtualService that are valid and do nothing yet, one sentence each. */
 export function ignoredFields(spec: VirtualServiceSpec): readonly string[] {
-  const routes = spec.http ?? [];
   return [
     ...(["tcp", "tls"] as const)
       .filter((field) => spec[field] !== undefined)
       .map((field) => `spec.${field} has no effect yet, only spec.http has`),
-    ...routes.flatMap((route, i) =>
-      route.corsPolicy === undefined
-        ? []
-        : [`spec.http[${i}].corsPolicy has no effect yet; the rest of the route has`],
-    ),
   ];
 }
 
@@ -55,13 +51,16 @@ export function ignoredPolicies(spec: DestinationRuleSpec): readonly string[] {
   ];
   return policies.flatMap(([path, policy]) => {
     const all = [policy, ...(policy?.portLevelSettings ?? [])];
-    const hasHash = all.some((each) => each?.loadBalancer?.consistentHash !== undefined);
     const hasPassthrough = all.some((each) => each?.loadBalancer?.simple === "PASSTHROUGH");
-    return hasHash || hasPassthrough
-      ? [
-          `${path}.loadBalancer: consistentHash and PASSTHROUGH have no effect yet, LEAST_REQUEST is used`,
-        ]
-      : [];
+    const hashes = all.flatMap((each) => each?.loadBalancer?.consistentHash ?? []).map(objectOf);
+    return [
+      ...(hasPassthrough
+        ? [`${path}.loadBalancer: PASSTHROUGH has no effect yet, LEAST_REQUEST is used`]
+        : []),
+      ...hashes.flatMap((hash) =>
+        hashSizeProblems(hash).map((text) => `${path}.loadBalancer.${text}`),
+      ),
+    ];
   });
 }
 
@@ -70,6 +69,7 @@ function routeIssues(route: HttpRoute, path: string): readonly Issue[] {
     ...(route.match ?? []).flatMap((match, i) => matchIssues(match, `${path}.match[${i}]`)),
     ...actionIssues(route, path),
     ...headersIssues(route.headers, `${path}.headers`),
+    ...corsIssues(route.corsPolicy, `${path}.corsPolicy`),
     ...(route.route ?? []).flatMap((to, i) =>
       headersIssues(to.headers, `${path}.route[${i}].headers`),
     ),
@@ -131,6 +131,14 @@ function isRegex(pattern: string): boolean {
     // The caller says what and where.
     return false;
   }
+}
+
+function corsIssues(corsPolicy: unknown, path: string): readonly Issue[] {
+  return listOf(objectOf(corsPolicy)["allowOrigins"]).flatMap((origin, i) => {
+    const regex = objectOf(origin)["regex"];
+    if (typeof regex !== "string" || isRegex(regex)) return [];
+    return [issue(`${path}.allowOrigins[${i}].regex`, `not a valid RE2 expression: ${regex}`)];
+  });
 }
 
 function headersIssues(headers: Headers | undefined, path: string): readonly Issue[] {

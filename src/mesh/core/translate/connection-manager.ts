@@ -1,6 +1,7 @@
 import { durationFromMs, type MessageTypes, packAny } from "../../../xds/index.ts";
 import { ACCESS_LOG } from "./access-log.ts";
 import { ADS } from "./config-source.ts";
+import { CORS_FILTER } from "./cors.ts";
 import { FAULT_FILTER } from "./route-action.ts";
 
 type Filter = MessageTypes["envoy.config.listener.v3.Filter"];
@@ -30,10 +31,14 @@ export function connectionManager(options: ConnectionManagerOptions): Filter {
         ? { rds: { config_source: ADS, route_config_name: routes } }
         : { route_config: routes }),
       http_filters: [
-        // A route names its faults; without a route's word the filter does nothing.
+        // A route names its faults and its CORS policy; without its word these filters do nothing.
         {
           name: FAULT_FILTER,
           typed_config: packAny("envoy.extensions.filters.http.fault.v3.HTTPFault", {}),
+        },
+        {
+          name: CORS_FILTER,
+          typed_config: packAny("envoy.extensions.filters.http.cors.v3.Cors", {}),
         },
         {
           name: "envoy.filters.http.router",

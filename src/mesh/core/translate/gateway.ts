@@ -1,5 +1,6 @@
 import type { MessageTypes } from "../../../xds/index.ts";
 import type { MeshModel } from "../model.ts";
+import { destinationRulesFor } from "../model-destination-rules.ts";
 import {
   type GatewayServer,
   gatewaysOf,
@@ -88,9 +89,11 @@ export function gatewayRoutes(
   model: MeshModel,
 ): RouteConfiguration {
   const byHost = new Map<string, { routes: Route[]; isRedirected: boolean }>();
+  const { namespace, labels } = node;
+  const ruleOf = destinationRulesFor(model.destinationRules, namespace, model.rootNamespace);
   for (const { gateway, server } of port.servers) {
     const name = `${gateway.namespace}/${gateway.name}`;
-    const client = { namespace: node.namespace, labels: node.labels, gateways: [name] };
+    const client = { namespace, labels, gateways: [name], ruleOf };
     for (const virtualService of boundTo(model, name)) {
       const routes = virtualServiceRoutes(virtualService, port.number, model, client);
       for (const host of hostsOnServer(virtualService, server)) {

@@ -4,6 +4,7 @@ import type { MeshDestinationRule } from "../model-destination-rules.ts";
 import type { Subset } from "../model-istio.ts";
 import type { MeshEndpoint, MeshService, ServicePort } from "../model-services.ts";
 import { ADS } from "./config-source.ts";
+import { hashingFields } from "./consistent-hash.ts";
 import { configPath, meshServerName, outboundClusterName, spiffeId } from "./names.ts";
 import { policyFields, policyFor } from "./traffic-policy.ts";
 import { upstreamTransport } from "./upstream-tls.ts";
@@ -61,6 +62,7 @@ function outboundCluster(
   const common: Cluster = {
     name,
     ...policyFields(policy, port.protocol === "http2"),
+    ...hashingFields(policy),
     metadata: metadataOf(service, rule, subset),
   };
   if (service.externalName !== undefined) {

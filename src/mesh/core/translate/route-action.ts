@@ -9,6 +9,7 @@ import type {
   HttpRouteDestination,
   Percent,
 } from "../model-istio.ts";
+import { CORS_FILTER, corsConfig } from "./cors.ts";
 import { headerFields, hostOf } from "./header-operations.ts";
 
 type Route = MessageTypes["envoy.config.route.v3.Route"];
@@ -53,7 +54,12 @@ export function defaultRetryPolicy(): RetryPolicy {
 }
 
 /** Everything of an Envoy route but its match: action, headers, faults. */
-export function routeAction(route: HttpRoute, match: RouteMatch, clusterOf: ClusterNamer): Route {
+export function routeAction(
+  route: HttpRoute,
+  match: RouteMatch,
+  clusterOf: ClusterNamer,
+  hashing: RouteAction["hash_policy"],
+): Route {
   if (route.redirect !== undefined) {
     return { redirect: redirectAction(route.redirect), ...headerFields(route.headers) };
   }
@@ -83,9 +89,12 @@ export function routeAction(route: HttpRoute, match: RouteMatch, clusterOf: Clus
       ...(host === undefined || host === "" ? {} : { host_rewrite_literal: host }),
       ...retryFields(route.retries),
       ...mirrorFields(route, clusterOf),
+      ...(hashing === undefined || hashing === null || hashing.length === 0
+        ? {}
+        : { hash_policy: hashing }),
     },
     ...mergedHeaders(route, only),
-    ...faultFields(route.fault),
+    ...filterFields(route),
   };
 }
 
@@ -239,8 +248,22 @@ function mirrorFields(route: HttpRoute, clusterOf: ClusterNamer): RouteAction {
   return policies.length > 0 ? { request_mirror_policies: policies } : {};
 }
 
-function faultFields(fault: HttpFaultInjection | undefined): Route {
-  if (fault === undefined) return {};
+function filterFields(route: HttpRoute): Route {
+  const fault = faultConfig(route.fault);
+  const cors = corsConfig(route.corsPolicy);
+  if (fault === undefined && cors === undefined) return {};
+  return {
+    typed_per_filter_config: {
+      ...(fault === undefined ? {} : { [FAULT_FILTER]: fault }),
+      ...(cors === undefined ? {} : { [CORS_FILTER]: cors }),
+    },
+  };
+}
+
+function faultConfig(
+  fault: HttpFaultInjection | undefined,
+): ReturnType<typeof packAny> | undefined {
+  if (fault === undefined) return undefined;
   const { delay, abort } = fault;
   // An absent percentage injects nothing (Istio).
   const delayPercent = delay?.percentage?.value ?? delay?.percent ?? 0;
@@ -248,21 +271,15 @@ function faultFields(fault: HttpFaultInjection | undefined): Route {
   const delayMs = durationMs(delay?.fixedDelay);
   const hasDelay = delayMs !== undefined && delayMs > 0 && delayPercent > 0;
   const hasAbort = abortPercent > 0 && (abort?.httpStatus ?? abort?.grpcStatus) !== undefined;
-  if (!hasDelay && !hasAbort) return {};
-  return {
-    typed_per_filter_config: {
-      [FAULT_FILTER]: packAny(FAULT, {
-        ...(hasDelay
-          ? {
-              delay: { fixed_delay: durationFromMs(delayMs), percentage: fraction(delayPercent) },
-            }
-          : {}),
-        ...(hasAbort
-          ? { abort: { ...abortStatus(abort ?? {}), percentage: fraction(abortPercent) } }
-          : {}),
-      }),
-    },
-  };
+  if (!hasDelay && !hasAbort) return undefined;
+  return packAny(FAULT, {
+    ...(hasDelay
+      ? { delay: { fixed_delay: durationFromMs(delayMs), percentage: fraction(delayPercent) } }
+      : {}),
+    ...(hasAbort
+      ? { abort: { ...abortStatus(abort ?? {}), percentage: fraction(abortPercent) } }
+      : {}),
+  });
 }
 
 /** grpc/status codes by name. */

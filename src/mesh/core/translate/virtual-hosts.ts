@@ -1,5 +1,6 @@
 import type { MessageTypes } from "../../../xds/index.ts";
 import type { MeshModel } from "../model.ts";
+import { type DestinationRuleLookup, destinationRulesFor } from "../model-destination-rules.ts";
 import { hostLookup } from "../model-hosts.ts";
 import { isHttpProtocol } from "../model-protocol.ts";
 import { type MeshService, SERVICE_DOMAIN, type ServicePort } from "../model-services.ts";
@@ -9,6 +10,7 @@ import {
   visibleVirtualServices,
 } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
+import { hashPolicies } from "./consistent-hash.ts";
 import { HTTP_PROXY_ROUTE, outboundClusterName } from "./names.ts";
 import { defaultRetryPolicy, timeoutFields } from "./route-action.ts";
 import { type RouteClient, virtualServiceRoutes } from "./virtual-service-routes.ts";
@@ -31,7 +33,8 @@ export function httpProxyRoutes(
   model: MeshModel,
   node: Pick<ProxyNode, "namespace" | "labels">,
 ): RouteConfiguration {
-  const client: RouteClient = { ...node, gateways: [MESH_GATEWAY] };
+  const ruleOf = destinationRulesFor(model.destinationRules, node.namespace, model.rootNamespace);
+  const client: RouteClient = { ...node, gateways: [MESH_GATEWAY], ruleOf };
   const virtualServices = visibleVirtualServices(model.virtualServices, client.namespace).filter(
     // One without HTTP rules (only tcp, tls) leaves HTTP as it is.
     ({ gateways, http }) => gateways.includes(MESH_GATEWAY) && http.length > 0,
@@ -55,7 +58,7 @@ export function httpProxyRoutes(
         include_request_attempt_count: true,
         routes:
           virtualService === undefined
-            ? [defaultRoute(service, port)]
+            ? [defaultRoute(service, port, model, ruleOf)]
             : virtualServiceRoutes(virtualService, port.number, model, client),
       });
     }
@@ -103,7 +106,13 @@ function serviceDomains(
   );
 }
 
-function defaultRoute(service: MeshService, port: ServicePort): Route {
+function defaultRoute(
+  service: MeshService,
+  port: ServicePort,
+  model: MeshModel,
+  ruleOf: DestinationRuleLookup,
+): Route {
+  const hashing = hashPolicies([{ host: service.host }], port.number, model, ruleOf);
   return {
     name: "default",
     match: { prefix: "/" },
@@ -111,6 +120,7 @@ function defaultRoute(service: MeshService, port: ServicePort): Route {
       cluster: outboundClusterName(service.host, port.number),
       ...timeoutFields(0),
       retry_policy: defaultRetryPolicy(),
+      ...(hashing.length === 0 ? {} : { hash_policy: [...hashing] }),
     },
     decorator: { operation: `${service.host}:${port.number}/*` },
   };

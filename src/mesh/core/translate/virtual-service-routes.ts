@@ -1,8 +1,10 @@
 import { type MessageTypes, structFromJson } from "../../../xds/index.ts";
 import type { MeshModel } from "../model.ts";
+import type { DestinationRuleLookup } from "../model-destination-rules.ts";
 import type { Destination, HttpMatchRequest, HttpRoute } from "../model-istio.ts";
 import type { MeshVirtualService } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
+import { hashPolicies } from "./consistent-hash.ts";
 import { configPath, outboundClusterName } from "./names.ts";
 import { type ClusterNamer, routeAction } from "./route-action.ts";
 import { isCatchAll, routeMatch } from "./route-match.ts";
@@ -13,6 +15,7 @@ type Route = MessageTypes["envoy.config.route.v3.Route"];
 export interface RouteClient extends Pick<ProxyNode, "namespace" | "labels"> {
   /** The gateways it stands for: `mesh` for a sidecar. */
   readonly gateways: readonly string[];
+  readonly ruleOf: DestinationRuleLookup;
 }
 
 /** The routes of a VirtualService for one port, up to the first that catches everything. */
@@ -29,7 +32,9 @@ export function virtualServiceRoutes(
       rule.match === undefined || rule.match.length === 0 ? [undefined] : rule.match;
     for (const match of matches) {
       if (match !== undefined && !appliesTo(match, port, client)) continue;
-      routes.push(routeOf(virtualService, rule, match, clusterOf));
+      const destinations = (rule.route ?? []).map(({ destination }) => destination);
+      const hashing = [...hashPolicies(destinations, port, model, client.ruleOf)];
+      routes.push(routeOf(virtualService, rule, match, { clusterOf, hashing }));
       if (isCatchAll(match)) return routes;
     }
   }
@@ -53,14 +58,17 @@ function routeOf(
   virtualService: MeshVirtualService,
   rule: HttpRoute,
   match: HttpMatchRequest | undefined,
-  clusterOf: ClusterNamer,
+  to: {
+    readonly clusterOf: ClusterNamer;
+    readonly hashing: Parameters<typeof routeAction>[3];
+  },
 ): Route {
   const envoyMatch = routeMatch(match);
   const name = [rule.name, match?.name].filter((part) => part !== undefined && part !== "");
   return {
     name: name.join("."),
     match: envoyMatch,
-    ...routeAction(rule, envoyMatch, clusterOf),
+    ...routeAction(rule, envoyMatch, to.clusterOf, to.hashing),
     metadata: {
       filter_metadata: {
         istio: structFromJson({ config: configPath("virtual-service", virtualService) }),

@@ -41,6 +41,16 @@ export const RICH_VIRTUAL_SERVICE = {
         to("v2", 15),
         to("v3", 5),
       ],
+      corsPolicy: {
+        allowOrigins: [{ exact: "https://a.example" }, { regex: "https://.*" }],
+        allowOrigin: ["*"],
+        allowMethods: ["GET", "POST"],
+        allowHeaders: ["x-token"],
+        exposeHeaders: ["x-seen"],
+        maxAge: "24h",
+        allowCredentials: true,
+        unmatchedPreflights: "IGNORE",
+      },
       mirrors: [{ destination: { host: "reviews", subset: "v3" }, percentage: { value: 0.5 } }],
     },
     {
@@ -51,6 +61,7 @@ export const RICH_VIRTUAL_SERVICE = {
       },
       route: [to("v1", 1)],
     },
+    { match: [{ uri: { prefix: "/hashed" } }], route: [to("ring", 50), to("maglev", 50)] },
     { match: [{ uri: { prefix: "/api/" } }], rewrite: { uri: "/" }, route: [to("v1", 1)] },
     { route: [to("v1", 90), to("v2", 10)] },
   ],
@@ -80,6 +91,25 @@ export const RICH_DESTINATION_RULE = {
   },
   subsets: [
     { name: "v1", labels: { version: "v1" }, trafficPolicy: { tls: { mode: "DISABLE" } } },
+    {
+      name: "ring",
+      labels: { version: "v1" },
+      trafficPolicy: {
+        loadBalancer: {
+          consistentHash: {
+            httpCookie: { name: "session", path: "/", ttl: "60s" },
+            ringHash: { minimumRingSize: 512 },
+          },
+        },
+      },
+    },
+    {
+      name: "maglev",
+      labels: { version: "v1" },
+      trafficPolicy: {
+        loadBalancer: { consistentHash: { useSourceIp: true, maglev: { tableSize: 251 } } },
+      },
+    },
     {
       name: "v2",
       labels: { version: "v2" },

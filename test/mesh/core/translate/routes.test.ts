@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ROUTE_TYPE } from "../../../../src/xds/index.ts";
 import { resourceJson } from "../support/accept.ts";
-import { bookinfo, mesh, reviewsSubsets, service, virtualService } from "../support/objects.ts";
+import {
+  bookinfo,
+  destinationRule,
+  mesh,
+  reviewsSubsets,
+  service,
+  virtualService,
+} from "../support/objects.ts";
 import {
   type Json,
   modelOf,
@@ -595,4 +602,57 @@ test("clients are served the same table unless a VirtualService tells them apart
     apart.resourcesFor(node).get(ROUTE_TYPE)?.get("http_proxy"),
   );
   assert.notEqual(a?.version, b?.version);
+});
+
+test("consistent hashing: the clusters hash, and the routes say by what, each destination's policy once", () => {
+  const rule = destinationRule(
+    { name: "reviews" },
+    {
+      host: "reviews",
+      trafficPolicy: { loadBalancer: { consistentHash: { httpHeaderName: "x-user" } } },
+      subsets: [
+        { name: "v1", labels: { version: "v1" } },
+        {
+          name: "v2",
+          labels: { version: "v2" },
+          trafficPolicy: {
+            loadBalancer: {
+              consistentHash: { httpQueryParameterName: "id", maglev: { tableSize: 251 } },
+            },
+          },
+        },
+      ],
+    },
+  );
+  const routes = reviewsRoutes([{ route: [to("v1", 60), to("v2", 40)] }], { rules: [rule] });
+  const byUser = { header: { header_name: "x-user" } };
+  assert.deepEqual(action(routes)["hash_policy"], [byUser, { query_parameter: { name: "id" } }]);
+  const set = translated(mesh(bookinfo(), { destinationRules: [rule] }));
+  const cluster = (name: string) =>
+    resourceJson(set, "envoy.config.cluster.v3.Cluster", name) as Json;
+  assert.equal(cluster(V1)["lb_policy"], "RING_HASH");
+  assert.equal(cluster(V2)["lb_policy"], "MAGLEV");
+  assert.deepEqual(cluster(V2)["maglev_lb_config"], { table_size: "251" });
+  const plain = virtualHostJson(set, "reviews:9080")["routes"] as readonly Json[];
+  assert.deepEqual(action(plain)["hash_policy"], [byUser]);
+});
+
+test("a CORS policy becomes the cors filter's configuration of the route", () => {
+  const corsPolicy = {
+    allowOrigins: [{ exact: "https://a.example" }],
+    allowMethods: ["GET", "PUT"],
+    maxAge: "10m",
+    allowCredentials: false,
+  };
+  const [route] = reviewsRoutes([{ route: [to()], corsPolicy }]);
+  assert.deepEqual(route?.["typed_per_filter_config"], {
+    "envoy.filters.http.cors": {
+      "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy",
+      allow_origin_string_match: [{ exact: "https://a.example" }],
+      allow_methods: "GET,PUT",
+      max_age: "600",
+      allow_credentials: false,
+      filter_enabled: { default_value: { numerator: 100 } },
+    },
+  });
 });
