@@ -28,8 +28,8 @@ export const stringMatch = oneOf(
 const pathMatch = oneOf(
   z.strictObject({ ...kinds, prefix: text.optional(), regex: regex.optional() }),
 );
-/** `*`, which is no expression, asks for the header's absence. */
-const absentMatch = oneOf(
+/** `*`, which is no expression, asks for a header of any value. */
+const headerMatch = oneOf(
   z.strictObject({
     ...kinds,
     prefix: text.min(1).optional(),
@@ -54,8 +54,8 @@ export const httpMatch = z.strictObject({
   scheme: stringMatch.optional(),
   method: stringMatch.optional(),
   authority: stringMatch.optional(),
-  headers: z.record(headerName, stringMatch).optional(),
-  withoutHeaders: z.record(headerName, absentMatch).optional(),
+  headers: z.record(headerName, headerMatch).optional(),
+  withoutHeaders: z.record(headerName, headerMatch).optional(),
   queryParams: stringMatches.optional(),
   ignoreUriCase: z.boolean().optional(),
   port: matchPort.optional(),

@@ -28,7 +28,7 @@ export const httpRetry = z
       if (attempts === 0 && isConfigured) {
         yield [["attempts"], "must be more than 0: without attempts nothing is retried"];
       }
-      for (const condition of retryOn === "" ? [] : retryOn.split(",")) {
+      for (const condition of retryOn === "" ? [] : retryOn.split(",").map((each) => each.trim())) {
         if (!RETRY_ON.has(condition) && !STATUS.test(condition)) {
           yield [["retryOn"], `${JSON.stringify(condition)} is no condition of Envoy's`];
         }
