@@ -1,7 +1,7 @@
 /** Go's limit on `{n,m}`. */
 const MAX_REPEAT = 1000;
 const CLASS_ESCAPE =
-  /^\\(?:[dDsSwWafnrtvC]|[pP](?:\{\^?\w+\}|[A-Z])|x(?:\{[0-9a-fA-F]{1,6}\}|[0-9a-fA-F]{2})|0[0-7]{0,2}|[1-7][0-7]{1,2}|[^A-Za-z0-9])/;
+  /^\\(?:[dDsSwWafnrtv]|[pP](?:\{\^?\w+\}|[A-Z])|x(?:\{[0-9a-fA-F]{1,6}\}|[0-9a-fA-F]{2})|0[0-7]{0,2}|[1-7][0-7]{1,2}|[ -/:-@[-`{-~])/;
 const ANCHOR_ESCAPE = /^\\[AzbB]/;
 const QUOTED = /^\\Q(?:[^\\]|\\(?!E))*(?:\\E)?/;
 const NAMED_GROUP = /^\(\?P?<[A-Za-z_]\w*>/;
