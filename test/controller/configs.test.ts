@@ -119,7 +119,7 @@ test("a config that changes during the analysis takes the traffic away and start
     },
     { kind: "merge" },
   );
-  while (world.weights.at(-1) !== 10) await world.turns(1);
+  await world.runUntilWeight(10);
   await replaceData(world, "settings", { color: "green" });
   await world.pass();
   assert.equal(world.weights.at(-1), 0);

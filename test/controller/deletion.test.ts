@@ -59,7 +59,7 @@ for (const [where, image] of [
     ]);
     if (image !== undefined) {
       await world.setImage(image);
-      while (world.weights.at(-1) !== 10) await world.turns(1);
+      await world.runUntilWeight(10);
     }
     world.isTargetHealthy = false;
     await world.settle();

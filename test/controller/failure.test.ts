@@ -36,7 +36,7 @@ test("a canary Deployment beyond its progress deadline is rolled back before it 
 test("a canary that loses its pods during a step for too long is rolled back", async () => {
   const world = await initialised({ progressDeadlineSeconds: 60 });
   await world.setImage("cart:v2");
-  while (world.weights.at(-1) !== 10) await world.turns(1);
+  await world.runUntilWeight(10);
   world.isTargetHealthy = false;
   const lastTransitionTime = Temporal.Instant.fromEpochMilliseconds(world.clock.nowMs()).toString();
   const reason = "MinimumReplicasUnavailable";
@@ -81,7 +81,7 @@ test("a primary that does not start keeps the target serving; a repaired target 
 test("an analysis waits for a primary that is not ready, without a failed check", async () => {
   const world = await initialised();
   await world.setImage("cart:v2");
-  while (world.weights.at(-1) !== 10) await world.turns(1);
+  await world.runUntilWeight(10);
   world.isPrimaryHealthy = false;
   world.answer = 0;
   await world.turns(20);
@@ -95,7 +95,7 @@ test("an analysis waits for a primary that is not ready, without a failed check"
 test("a promotion waits for the primary with the traffic where it is", async () => {
   const world = await initialised();
   await world.setImage("cart:v2");
-  while (world.weights.at(-1) !== 50) await world.turns(1);
+  await world.runUntilWeight(50);
   assert.ok(await world.runUntil(["Promoting"]));
   world.isPrimaryHealthy = false;
   await world.turns(20);
@@ -125,7 +125,7 @@ test("a primary that cannot run the promoted revision leaves the traffic with th
 test("a canary deleted during an analysis is left alone", async () => {
   const world = await initialised();
   await world.setImage("cart:v2");
-  while (world.weights.at(-1) !== 10) await world.turns(1);
+  await world.runUntilWeight(10);
   await world.store.delete(RESOURCES.canary, { namespace: "shop", name: "cart" });
   const before = world.writes;
   for (let pass = 0; pass < 5; pass += 1) await world.pass();

@@ -63,6 +63,20 @@ test("rolls back in the pass in which the failed checks reach the threshold", as
   assert.equal(objectAt(await world.get(RESOURCES.deployment, "cart"), "spec")["replicas"], 0);
 });
 
+test("a threshold lowered to the failed checks there are rolls back without another check", async () => {
+  const world = await initialised({ ...LADDER, threshold: 5 });
+  await world.setImage("cart:bad");
+  world.answer = 42;
+  const failedChecks = async () => Number((await world.status())["failedChecks"] ?? 0);
+  for (let turn = 0; turn < 50 && (await failedChecks()) === 0; turn += 1) await world.turns(1);
+  assert.equal(await failedChecks(), 1);
+  world.answer = 100;
+  await world.patchSpec({ analysis: { threshold: 1 } });
+  await world.pass();
+  assert.equal((await world.status())["phase"], "Failed");
+  assert.equal(world.weights.at(-1), 0);
+});
+
 test("overshoots maxWeight as Flagger does", async () => {
   const world = await initialised({ stepWeight: 20, maxWeight: 50 });
   await world.setImage("cart:v2");
@@ -104,7 +118,7 @@ test("mirrors before the first weight when asked to, and clears the mirror after
 test("a new revision during the analysis gets no traffic and starts again", async () => {
   const world = await initialised(LADDER);
   await world.setImage("cart:v2");
-  while (world.weights.at(-1) !== 50) await world.turns(1);
+  await world.runUntilWeight(50);
   await world.setImage("cart:v3");
   await world.pass();
   assert.equal(world.weights.at(-1), 0);
@@ -115,7 +129,7 @@ test("a new revision during the analysis gets no traffic and starts again", asyn
 test("a provider that cannot be asked holds the step without a failed check", async () => {
   const world = await initialised(LADDER, { progressDeadlineSeconds: 60 });
   await world.setImage("cart:v2");
-  while (world.weights.at(-1) !== 10) await world.turns(1);
+  await world.runUntilWeight(10);
   world.answer = new Error("connection refused");
   await world.turns(15);
   const status = await world.status();
@@ -136,7 +150,7 @@ test("a step's clock waits for the proxies, but not for ever", async () => {
   const world = await initialised(LADDER);
   await world.setImage("cart:v2");
   world.isMeshAnswering = false;
-  while (world.weights.at(-1) !== 10) await world.turns(1);
+  await world.runUntilWeight(10);
   await world.turns(8);
   assert.match(String((await world.status())["message"]), /waiting for proxies/);
   await world.turns(12);
@@ -207,7 +221,7 @@ for (const [field, analysis, extra] of [
 test("a webhook added during a rollout holds the step where it is", async () => {
   const world = await initialised(LADDER);
   await world.setImage("cart:v2");
-  while (world.weights.at(-1) !== 10) await world.turns(1);
+  await world.runUntilWeight(10);
   await world.patchSpec({ analysis: { webhooks: [WEBHOOK] } });
   await world.turns(20);
   assert.deepEqual(world.weights, [10]);

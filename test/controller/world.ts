@@ -195,6 +195,14 @@ export class World {
     return false;
   }
 
+  /** Passes until `weight` is routed to the canary; throws when it never is. */
+  async runUntilWeight(weight: number, turns = 200): Promise<void> {
+    for (let turn = 0; this.weights.at(-1) !== weight; turn += 1) {
+      if (turn === turns) throw new Error(`weight ${weight} never came: ${this.weights}`);
+      await this.turns(1);
+    }
+  }
+
   async turns(count: number): Promise<void> {
     for (let turn = 0; turn < count; turn += 1) {
       await this.pass();
