@@ -3,17 +3,16 @@ import {
   type KubeObject,
   parseAlertProvider,
   parseCanary,
-  parseDestinationRule,
   parseGateway,
   parseMetricTemplate,
   parsePeerAuthentication,
-  parseVirtualService,
   RESOURCES,
 } from "../api/index.ts";
 import { messageOf, SerinError } from "../base/index.ts";
 import type { KubeStore } from "../kube/store.ts";
 import { type InjectionSettings, injectPod } from "./core/injection-patch.ts";
-import { parseVirtualService as parseForModel } from "./core/model-parse.ts";
+import { ignoredFields, ignoredPolicies } from "./core/model-check.ts";
+import { parseDestinationRule, parseVirtualService } from "./core/model-parse.ts";
 
 const reviewSchema = z.object({
   apiVersion: z.literal("admission.k8s.io/v1"),
@@ -22,7 +21,7 @@ const reviewSchema = z.object({
     uid: z.string(),
     namespace: z.string().default(""),
     operation: z.string(),
-    object: z.looseObject({}).nullish(),
+    object: z.looseObject({ kind: z.string(), metadata: z.looseObject({}) }).nullish(),
   }),
 });
 
@@ -76,19 +75,21 @@ export async function admitPod(
     : { allowed: true };
 }
 
-/** By kind: throws for what cannot be used, answers what does nothing. */
-const CHECKS: Readonly<Record<string, (object: KubeObject) => unknown>> = {
-  VirtualService(object) {
-    parseVirtualService(object);
-    // What only the translation finds: regular expressions and header names.
-    parseForModel(object);
-  },
-  DestinationRule: parseDestinationRule,
-  Gateway: parseGateway,
-  PeerAuthentication: parsePeerAuthentication,
-  Canary: parseCanary,
-  MetricTemplate: parseMetricTemplate,
-  AlertProvider: parseAlertProvider,
+const only = (parse: (object: KubeObject) => unknown) => (object: KubeObject) => {
+  parse(object);
+  return [];
+};
+
+/** By kind: throws for what cannot be used, answers what is valid and does nothing. */
+const CHECKS: Readonly<Record<string, (object: KubeObject) => readonly string[]>> = {
+  // The model's parser also finds what only the translation minds, such as header names.
+  VirtualService: (object) => ignoredFields(parseVirtualService(object)),
+  DestinationRule: (object) => ignoredPolicies(parseDestinationRule(object)),
+  Gateway: only(parseGateway),
+  PeerAuthentication: only(parsePeerAuthentication),
+  Canary: only(parseCanary),
+  MetricTemplate: only(parseMetricTemplate),
+  AlertProvider: only(parseAlertProvider),
 };
 
 /** Refuses a resource that the control plane or the controller could not use, naming every bad path. */
@@ -100,8 +101,8 @@ export function admitResource(request: AdmissionRequest): AdmissionAnswer {
     return { allowed: true };
   }
   try {
-    check(object);
-    return { allowed: true };
+    const warnings = check(object);
+    return warnings.length === 0 ? { allowed: true } : { allowed: true, warnings };
   } catch (error) {
     return {
       allowed: false,

@@ -9,6 +9,8 @@ import type { Authenticator, WorkloadIdentity } from "./identity.ts";
 /** A review counts this long at most: a deleted pod's token must not live on here. */
 const CACHE_MS = 60_000;
 const MAX_CACHED = 10_000;
+/** A refusal is remembered for this long: a client that keeps trying costs one review in a while. */
+const REFUSED_MS = 5000;
 const PREFIX = "system:serviceaccount:";
 const POD_NAME = "authentication.kubernetes.io/pod-name";
 
@@ -24,7 +26,8 @@ const review = z.object({
 });
 
 interface Cached {
-  readonly identity: WorkloadIdentity;
+  /** Undefined: the token proves nothing. */
+  readonly identity: WorkloadIdentity | undefined;
   readonly untilMs: number;
 }
 
@@ -46,9 +49,10 @@ export function createAuthenticator(parts: {
       cache.delete(key);
       const status = await ask(store, token, audience);
       const identity = identityOf(status, trustDomain, audience);
-      if (identity === undefined) return undefined;
       if (cache.size >= MAX_CACHED) cache.clear();
-      cache.set(key, { identity, untilMs: Math.min(nowMs + CACHE_MS, expiryMs(token)) });
+      const untilMs =
+        identity === undefined ? nowMs + REFUSED_MS : Math.min(nowMs + CACHE_MS, expiryMs(token));
+      cache.set(key, { identity, untilMs });
       return identity;
     },
   };

@@ -1,5 +1,5 @@
 import "reflect-metadata";
-import { webcrypto } from "node:crypto";
+import { createPrivateKey, X509Certificate as NodeCertificate, webcrypto } from "node:crypto";
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -202,18 +202,19 @@ interface Root {
 }
 
 async function loadRoot(options: CertificateAuthorityOptions): Promise<Root> {
-  const { store, rootNamespace } = options;
+  const { store, rootNamespace, clock } = options;
   const key = { namespace: rootNamespace, name: SECRET };
   const known = await store.get(RESOURCES.secret, key);
-  if (known !== undefined) return await readRoot(known);
+  if (known !== undefined) return await readRoot(known, clock.nowMs());
   try {
-    return await readRoot(await store.create(RESOURCES.secret, await newRoot(options)));
+    const created = await store.create(RESOURCES.secret, await newRoot(options));
+    return await readRoot(created, clock.nowMs());
   } catch (error) {
     if (!(error instanceof SerinError) || error.code !== "SERIN_CONFLICT") throw error;
     // Another control plane was faster: its root is the root.
     const theirs = await store.get(RESOURCES.secret, key);
     if (theirs === undefined) throw error;
-    return await readRoot(theirs);
+    return await readRoot(theirs, clock.nowMs());
   }
 }
 
@@ -248,19 +249,33 @@ async function newRoot(options: CertificateAuthorityOptions): Promise<KubeObject
   };
 }
 
-async function readRoot(secret: KubeObject): Promise<Root> {
+/** Throws when nobody could verify what this root signs. */
+function checkRoot(pem: string, keyPem: string, nowMs: number): void {
+  const certificate = new NodeCertificate(pem);
+  if (!certificate.ca) throw new Error("the certificate is not a CA's (basicConstraints CA:TRUE)");
+  if (!certificate.checkPrivateKey(createPrivateKey(keyPem))) {
+    throw new Error("the key is not the certificate's");
+  }
+  if (certificate.validToDate.getTime() <= nowMs) {
+    throw new Error(`the certificate expired on ${certificate.validToDate.toISOString()}`);
+  }
+}
+
+async function readRoot(secret: KubeObject, nowMs: number): Promise<Root> {
   const data = secret["data"] as Readonly<Record<string, string>> | undefined;
   const decoded = (name: string): string =>
     Buffer.from(data?.[name] ?? "", "base64").toString("utf8");
   try {
     const pem = decoded("ca-cert.pem");
+    const keyPem = decoded("ca-key.pem");
     const certificate = new X509Certificate(pem);
-    return { certificate, pem, privateKey: await importKey(decoded("ca-key.pem")) };
+    checkRoot(pem, keyPem, nowMs);
+    return { certificate, pem, privateKey: await importKey(keyPem) };
   } catch (error) {
     const { namespace, name } = secret.metadata;
     throw new SerinError(
       "SERIN_INVALID_RESOURCE",
-      `Secret ${namespace}/${name}: ca-cert.pem and ca-key.pem must be a certificate and its EC P-256 key: ${messageOf(error)}`,
+      `Secret ${namespace}/${name}: ca-cert.pem and ca-key.pem must be a root certificate and its EC P-256 key: ${messageOf(error)}`,
       { cause: error },
     );
   }

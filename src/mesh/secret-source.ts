@@ -12,6 +12,8 @@ const SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret";
 const RENEW_FROM = 0.4;
 const RENEW_UNTIL = 0.5;
 const RETRY_MS = 5000;
+/** However short a certificate lives: never in a tight loop. */
+const MIN_RENEWAL_MS = 5000;
 
 interface Entry {
   readonly secret: Promise<XdsResource>;
@@ -29,6 +31,7 @@ export function createSecretSource(parts: {
   const { authority, clock, logger, random } = parts;
   const entries = new Map<string, Entry>();
   const listeners = new Set<(identity: WorkloadIdentity) => void>();
+  let isStopped = false;
   const root = secretOf("ROOTCA", {
     validation_context: { trusted_ca: { inline_bytes: bytes(authority.rootCertificatePem) } },
   });
@@ -42,8 +45,10 @@ export function createSecretSource(parts: {
     const secret = authority.issue(identity).then((issued) => {
       const lifeMs = issued.notAfterMs - issued.notBeforeMs;
       const part = RENEW_FROM + random() * (RENEW_UNTIL - RENEW_FROM);
-      const delayMs = Math.max(0, issued.notBeforeMs + lifeMs * part - clock.nowMs());
-      cancel = clock.schedule(delayMs, () => renew(identity));
+      const dueMs = issued.notBeforeMs + lifeMs * part - clock.nowMs();
+      if (!isStopped) {
+        cancel = clock.schedule(Math.max(MIN_RENEWAL_MS, dueMs), () => renew(identity));
+      }
       return secretOf("default", {
         tls_certificate: {
           certificate_chain: { inline_bytes: bytes(issued.certificateChainPem) },
@@ -53,7 +58,7 @@ export function createSecretSource(parts: {
     });
     secret.catch((error: unknown) => {
       logger.error({ identity: spiffeId(identity), reason: messageOf(error) }, "no certificate");
-      cancel = clock.schedule(RETRY_MS, () => renew(identity));
+      if (!isStopped) cancel = clock.schedule(RETRY_MS, () => renew(identity));
     });
     return { secret, cancel: () => cancel() };
   };
@@ -72,6 +77,7 @@ export function createSecretSource(parts: {
       return () => listeners.delete(listener);
     },
     stop() {
+      isStopped = true;
       for (const { cancel } of entries.values()) cancel();
       entries.clear();
     },

@@ -34,6 +34,7 @@ export interface Webhooks {
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 const TIMEOUT_MS = 10_000;
 const RENEW_AT = 0.5;
+const MIN_RENEWAL_MS = 5000;
 
 /**
  * Serves injection and validation over HTTPS with a certificate of the mesh's root, and tells the API
@@ -63,7 +64,7 @@ export async function startWebhooks(options: WebhookOptions): Promise<Webhooks> 
   let cancelRenewal = (): void => {};
   const scheduleRenewal = (notBeforeMs: number, notAfterMs: number): void => {
     const atMs = notBeforeMs + (notAfterMs - notBeforeMs) * RENEW_AT;
-    cancelRenewal = clock.schedule(Math.max(0, atMs - clock.nowMs()), () => {
+    cancelRenewal = clock.schedule(Math.max(MIN_RENEWAL_MS, atMs - clock.nowMs()), () => {
       authority.issueServer([...new Set(names)]).then(
         (next) => {
           server.setSecureContext({ key: next.privateKeyPem, cert: next.certificateChainPem });
@@ -84,7 +85,8 @@ export async function startWebhooks(options: WebhookOptions): Promise<Webhooks> 
   };
   try {
     const caBundle = Buffer.from(authority.rootCertificatePem).toString("base64");
-    await registerWebhooks(store, { url: `https://${host}:${port}`, caBundle });
+    const authorityPart = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    await registerWebhooks(store, { url: `https://${authorityPart}`, caBundle });
   } catch (error) {
     await stop();
     throw error;

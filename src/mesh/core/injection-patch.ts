@@ -1,5 +1,5 @@
 import type { KubeObject, StringMap } from "../../api/index.ts";
-import { type Json, labelsOf, listOf, objectOf, textOf } from "./model-object.ts";
+import { type Json, labelsOf, listOf, objectOf } from "./model-object.ts";
 
 export interface InjectionSettings {
   /** The sidecar's image, tag included. */
@@ -31,6 +31,7 @@ const TOKEN_VOLUME = "istio-token";
 const TOKEN_DIR = "/var/run/secrets/tokens";
 const TOKEN_SECONDS = 43_200;
 const HTTP_PROXY_PORT = 15_001;
+const MAX_LABEL_CHARACTERS = 63;
 
 /**
  * What injection does to a pod that is being created. Idempotent: an injected pod is left alone.
@@ -50,6 +51,8 @@ export function injectPod(
   const wanted = isWanted(pod, namespace.labels);
   if (wanted !== undefined) return skip(wanted);
   if (hasSidecar(spec)) return skip("it has a sidecar already");
+  // The API server says what is wrong with it, in its own words.
+  if (listOf(spec["containers"]).length === 0) return skip("it has no containers");
   if (spec["hostNetwork"] === true) {
     return skip("pods on the host's network cannot have a sidecar", true);
   }
@@ -65,7 +68,10 @@ export function injectPod(
     kind: "inject",
     patch: [
       replaced("/spec/containers", holds ? [container, ...containers] : [...containers, container]),
-      added("/spec/volumes", [...listOf(spec["volumes"]), tokenVolume(settings)]),
+      added("/spec/volumes", [
+        ...listOf(spec["volumes"]).filter((volume) => objectOf(volume)["name"] !== TOKEN_VOLUME),
+        tokenVolume(settings),
+      ]),
       added("/metadata/labels", {
         ...labels,
         "security.istio.io/tlsMode": labels["security.istio.io/tlsMode"] ?? "istio",
@@ -105,7 +111,7 @@ function sidecarOf(pod: KubeObject, namespace: string, settings: InjectionSettin
     valueFrom: { fieldRef: { fieldPath } },
   });
   const value = (name: string, text: string): Json => ({ name, value: text });
-  const workload = workloadOf(pod);
+  const owner = ownerOf(pod);
   const logLevel = annotations["sidecar.istio.io/logLevel"];
   const containers = listOf(objectOf(pod["spec"])["containers"]).map(objectOf);
   return {
@@ -130,13 +136,13 @@ function sidecarOf(pod: KubeObject, namespace: string, settings: InjectionSettin
       value("ISTIO_META_LABELS", JSON.stringify(labelsOf(pod.metadata.labels))),
       value("ISTIO_META_APP_CONTAINERS", containers.map(({ name }) => String(name)).join(",")),
       value("ISTIO_META_POD_PORTS", JSON.stringify(portsOf(containers))),
-      ...(workload === undefined
+      ...(owner.name === ""
         ? []
         : [
-            value("ISTIO_META_WORKLOAD_NAME", workload),
+            value("ISTIO_META_WORKLOAD_NAME", owner.name),
             value(
               "ISTIO_META_OWNER",
-              `kubernetes://apis/apps/v1/namespaces/${namespace}/deployments/${workload}`,
+              `kubernetes://apis/${owner.apiVersion}/namespaces/${namespace}/${owner.plural}/${owner.name}`,
             ),
           ]),
     ],
@@ -191,23 +197,34 @@ function tokenVolume({ audience }: InjectionSettings): Json {
   };
 }
 
-/** The Deployment behind a pod's ReplicaSet; other owners by their own name. */
-function workloadOf(pod: KubeObject): string | undefined {
+/** Whose pod it is: the Deployment behind a ReplicaSet, another owner by its own name, or itself. */
+function ownerOf(pod: KubeObject): {
+  readonly apiVersion: string;
+  readonly plural: string;
+  readonly name: string;
+} {
   const owner = (pod.metadata.ownerReferences ?? []).find(({ controller }) => controller === true);
-  if (owner === undefined) return textOf(pod.metadata.name);
+  if (owner === undefined) return { apiVersion: "v1", plural: "pods", name: pod.metadata.name };
   const hash = pod.metadata.labels?.["pod-template-hash"];
   const suffix = hash === undefined ? undefined : `-${hash}`;
-  return suffix !== undefined && owner.kind === "ReplicaSet" && owner.name.endsWith(suffix)
-    ? owner.name.slice(0, -suffix.length)
-    : owner.name;
+  const { apiVersion, kind, name } = owner;
+  return suffix !== undefined && kind === "ReplicaSet" && name.endsWith(suffix)
+    ? { apiVersion, plural: "deployments", name: name.slice(0, -suffix.length) }
+    : { apiVersion, plural: `${kind.toLowerCase()}s`, name };
+}
+
+/** A label's value is at most 63 characters and ends with a letter or digit. */
+function labelValue(text: string): string {
+  return text.slice(0, MAX_LABEL_CHARACTERS).replace(/[^A-Za-z0-9]+$/, "");
 }
 
 function canonicalName(
   pod: KubeObject,
   labels: StringMap,
 ): { readonly name: string; readonly revision: string } {
+  const name = labels["app.kubernetes.io/name"] ?? labels["app"] ?? ownerOf(pod).name;
   return {
-    name: labels["app.kubernetes.io/name"] ?? labels["app"] ?? workloadOf(pod) ?? pod.metadata.name,
+    name: labelValue(name),
     revision: labels["app.kubernetes.io/version"] ?? labels["version"] ?? "latest",
   };
 }

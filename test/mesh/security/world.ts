@@ -1,0 +1,42 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { allCustomResourceDefinitions, RESOURCES } from "../../../src/api/index.ts";
+import { type ApiServer, startApiServer } from "../../../src/embedded/api-server/index.ts";
+import { createClientStore } from "../../../src/kube/index.ts";
+import type { KubeStore } from "../../../src/kube/store.ts";
+import { createLogger, systemClock } from "../../../src/runtime/index.ts";
+
+export const ROOT_NAMESPACE = "istio-system";
+export const TRUST_DOMAIN = "cluster.local";
+export const silent = createLogger("test", "silent");
+
+export interface World {
+  readonly api: ApiServer;
+  readonly store: KubeStore;
+  readonly dir: string;
+}
+
+/** The embedded API server with Serin's definitions and the root namespace. */
+export async function startWorld(t: TestContext): Promise<World> {
+  const dir = mkdtempSync(join(tmpdir(), "serin-security-"));
+  process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
+  const api = await startApiServer({
+    dataDir: join(dir, "data"),
+    port: 0,
+    logger: silent,
+    clock: systemClock,
+  });
+  t.after(() => api.stop());
+  const store = createClientStore({ kubeconfigPath: api.kubeconfigPath });
+  for (const definition of allCustomResourceDefinitions()) {
+    await store.create(RESOURCES.customResourceDefinition, definition);
+  }
+  await store.create(RESOURCES.namespace, {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: ROOT_NAMESPACE },
+  });
+  return { api, store, dir };
+}
