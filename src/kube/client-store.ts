@@ -33,19 +33,19 @@ export function createClientStore(options: ConnectionOptions = {}): KubeStore {
       }
     },
     list: (type, listOptions = {}) => listAll(connection, type, listOptions),
-    create: (type, object) =>
+    create: async (type, object) =>
       call(nameOf(type, object.metadata), {
         method: "POST",
         path: collectionPath(type, object.metadata.namespace),
         body: withType(type, object),
       }),
-    update: (type, object, { subresource } = {}) =>
+    update: async (type, object, { subresource } = {}) =>
       call(nameOf(type, object.metadata), {
         method: "PUT",
         path: objectPath(type, object.metadata, subresource),
         body: withType(type, object),
       }),
-    patch: (type, key, patch, { kind, subresource }) =>
+    patch: async (type, key, patch, { kind, subresource }) =>
       call(nameOf(type, key), {
         method: "PATCH",
         path: objectPath(type, key, subresource),
@@ -130,10 +130,12 @@ async function* watchFrom(
     timeoutSeconds: String(WATCH_TIMEOUT_S),
   });
   const path = collectionPath(type, namespace) + query;
-  const response = await connection.send({ method: "GET", path, signal }).catch((error) => {
-    if (signal.aborted) return undefined;
-    throw error;
-  });
+  const response = await connection
+    .send({ method: "GET", path, signal, isWatch: true })
+    .catch((error) => {
+      if (signal.aborted) return undefined;
+      throw error;
+    });
   if (response === undefined) return;
   if (response.statusCode !== 200) throw errorOf(await readStatus(response), type.plural);
   // Kept: once the body has ended, the response no longer knows its socket.
@@ -193,7 +195,16 @@ async function answerOf(
   const response = await connection.send(request);
   const code = response.statusCode ?? 0;
   if (code < 200 || code > 299) throw errorOf(await readStatus(response), what);
-  return JSON.parse(await readText(response)) as KubeObject;
+  const text = await readText(response);
+  try {
+    return JSON.parse(text) as KubeObject;
+  } catch (error) {
+    const start = JSON.stringify(text.slice(0, 80));
+    throw new SerinError("SERIN_API", `${what}: the answer is not JSON (it begins ${start})`, {
+      source: "remote",
+      cause: error,
+    });
+  }
 }
 
 async function readStatus(response: IncomingMessage): Promise<Status> {
@@ -232,8 +243,14 @@ function errorOf({ code = 0, reason, message = "" }: Status, what: string): Seri
       return new SerinError("SERIN_CONFLICT", text, { ...remote, retry: "yes" });
     case 410:
       return new SerinError("SERIN_CONFLICT", text, { ...remote, retry: "yes" });
-    case 400:
     case 403:
+      // A webhook's refusal is about the object; RBAC's is about who asks.
+      return new SerinError(
+        isWebhookRefusal(text) ? "SERIN_INVALID_RESOURCE" : "SERIN_API",
+        text,
+        remote,
+      );
+    case 400:
     case 422:
       return new SerinError("SERIN_INVALID_RESOURCE", text, remote);
     case 429:
@@ -245,6 +262,10 @@ function errorOf({ code = 0, reason, message = "" }: Status, what: string): Seri
     default:
       return new SerinError("SERIN_API", text, remote);
   }
+}
+
+function isWebhookRefusal(message: string): boolean {
+  return /admission webhook|denied the request/.test(message);
 }
 
 /** Lists and watches leave the type out of their items. */
@@ -262,6 +283,9 @@ function collectionPath(type: ResourceType, namespace: string | undefined): stri
 }
 
 function objectPath(type: ResourceType, key: ObjectKey, subresource?: string): string {
+  if (type.namespaced && key.namespace === undefined) {
+    throw new SerinError("SERIN_USAGE", `${type.kind} ${key.name}: a namespace is needed`);
+  }
   const path = `${collectionPath(type, key.namespace)}/${encodeURIComponent(key.name)}`;
   return subresource === undefined ? path : `${path}/${subresource}`;
 }

@@ -20,8 +20,8 @@ export interface HttpCall {
   readonly body?: unknown;
   readonly contentType?: string;
   readonly signal?: AbortSignal;
-  /** 0 = none. */
-  readonly timeoutMs?: number;
+  /** A watch may be silent for long once it has begun; any other answer may not. */
+  readonly isWatch?: boolean;
 }
 
 /** The way to one API server: address, credentials, kept connections. */
@@ -54,21 +54,27 @@ export function createConnection(options: ConnectionOptions): Connection {
     maxFreeSockets: MAX_FREE_SOCKETS,
   };
   let agent: HttpAgent | HttpsAgent | undefined;
+  let agentIdentity = "";
   const prefix = server.pathname.replace(/\/$/, "");
-  const timeoutDefaultMs = options.requestTimeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const timeoutMs = options.requestTimeoutMs ?? DEFAULT_TIMEOUT_MS;
 
   return {
     async send(call) {
       // Asked each time: tokens and exec plugins' credentials expire.
-      const credentials: RequestOptions = {};
-      await config.applyToHTTPSOptions(credentials);
+      const credentials = await credentialsOf(config, cluster.server);
       const { ca, cert, key, servername, rejectUnauthorized, auth } = credentials;
-      agent ??= isTls
-        ? new HttpsAgent({
-            ...agentOptions,
-            ...withoutAbsent({ ca, cert, key, servername, rejectUnauthorized }),
-          })
-        : new HttpAgent(agentOptions);
+      // A rotated client certificate needs connections of its own.
+      const identity = `${String(cert)}${String(key)}`;
+      if (agent === undefined || identity !== agentIdentity) {
+        agent?.destroy();
+        agentIdentity = identity;
+        agent = isTls
+          ? new HttpsAgent({
+              ...agentOptions,
+              ...withoutAbsent({ ca, cert, key, servername, rejectUnauthorized }),
+            })
+          : new HttpAgent(agentOptions);
+      }
       const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
       const headers: Record<string, string | number> = {
         ...(credentials.headers as Record<string, string> | undefined),
@@ -91,7 +97,7 @@ export function createConnection(options: ConnectionOptions): Connection {
           ...withoutAbsent({ auth, signal: call.signal }),
         },
         body,
-        { timeoutMs: call.timeoutMs ?? timeoutDefaultMs, server: cluster.server },
+        { timeoutMs, isWatch: call.isWatch ?? false, server: cluster.server },
       );
     },
   };
@@ -101,8 +107,9 @@ function exchange(
   request: typeof httpsRequest,
   options: RequestOptions,
   body: Buffer | undefined,
-  { timeoutMs, server }: { readonly timeoutMs: number; readonly server: string },
+  how: { readonly timeoutMs: number; readonly isWatch: boolean; readonly server: string },
 ): Promise<IncomingMessage> {
+  const { timeoutMs, isWatch, server } = how;
   const unavailable = (error: unknown): SerinError =>
     new SerinError("SERIN_UNAVAILABLE", `the Kubernetes API at ${server}: ${messageOf(error)}`, {
       source: "remote",
@@ -111,8 +118,8 @@ function exchange(
     });
   return new Promise((resolve, reject) => {
     const outgoing = request(options, (response) => {
-      // From here a broken connection is the body's error; watches are silent for long on purpose.
-      outgoing.setTimeout(0);
+      // From here a broken connection is the body's error.
+      if (isWatch) outgoing.setTimeout(0);
       resolve(response);
     });
     if (timeoutMs > 0) {
@@ -123,6 +130,19 @@ function exchange(
     outgoing.on("error", (error) => reject(unavailable(error)));
     outgoing.end(body);
   });
+}
+
+/** Asked for each call: tokens and the credentials of exec plugins expire. */
+async function credentialsOf(config: KubeConfig, server: string): Promise<RequestOptions> {
+  const credentials: RequestOptions = {};
+  // Over plain text there is nothing to prove, and the library would refuse it.
+  if (!server.startsWith("https:")) return credentials;
+  try {
+    await config.applyToHTTPSOptions(credentials);
+    return credentials;
+  } catch (error) {
+    throw unreadable(`no credentials for ${server}: ${messageOf(error)}`, error);
+  }
 }
 
 function loadConfig({ kubeconfigPath, context }: ConnectionOptions): KubeConfig {
