@@ -51,9 +51,10 @@ test("both formats are read back as what was printed", (t) => {
     fc.jsonValue(),
   );
   const property = fc.property(value, (object) => {
+    // As an answer of the API: JSON knows no negative zero.
     const plain: unknown = JSON.parse(JSON.stringify(object));
-    assert.deepEqual(JSON.parse(formatDocument(object, "json")), plain);
-    assert.deepEqual(parse(formatDocument(object, "yaml"), { version: "1.1" }), plain);
+    assert.deepEqual(JSON.parse(formatDocument(plain, "json")), plain);
+    assert.deepEqual(parse(formatDocument(plain, "yaml"), { version: "1.1" }), plain);
   });
   fc.assert(property, { seed, numRuns: 500 });
 });

@@ -172,12 +172,16 @@ test("a watch that the server ends is over; characters may be cut anywhere", asy
     `${JSON.stringify({ type: "ADDED", object: object("ü€😀") })}\n`,
     "utf8",
   );
-  const store = await faultyStore(t, async (_, response) => {
-    for (const byte of line) {
-      response.write(Buffer.of(byte));
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    response.end();
+  const store = await faultyStore(t, (_, response) => {
+    const send = (at: number): void => {
+      if (at === line.length) {
+        response.end();
+        return;
+      }
+      response.write(line.subarray(at, at + 1));
+      setImmediate(() => send(at + 1));
+    };
+    send(0);
   });
   const events = await watched(store);
   assert.deepEqual(
