@@ -46,10 +46,10 @@ for (const text of [
 test("both formats are read back as what was printed", (t) => {
   const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
   t.diagnostic(`seed ${seed}`);
-  const value = fc.dictionary(
-    fc.string({ minLength: 1 }).filter((key) => key !== "__proto__"),
-    fc.jsonValue(),
-  );
+  // No object of Kubernetes has these fields: YAML 1.1 merges by the one, JavaScript sets the other.
+  const value = fc
+    .dictionary(fc.string({ minLength: 1 }), fc.jsonValue())
+    .filter((each) => !/"(?:<<|__proto__)"/.test(JSON.stringify(each)));
   const property = fc.property(value, (object) => {
     // As an answer of the API: JSON knows no negative zero.
     const plain: unknown = JSON.parse(JSON.stringify(object));
