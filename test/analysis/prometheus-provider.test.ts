@@ -147,7 +147,8 @@ test("a real Prometheus answers, and computes quantiles as we do", {
   const rate = await poll(async () => (await provider.query(QUERY, never)).value);
   assert.ok(Math.abs(rate - 95) < 1e-6, `success rate ${rate}`);
   const durationMs = await provider.query({ ...QUERY, metric: "request-duration" }, never);
-  assert.equal(durationMs.value, 99);
+  // Cut to whole milliseconds, as Flagger's; Prometheus' rates may come to a hair below 99.
+  assert.ok(durationMs.value === 99 || durationMs.value === 98, `P99 ${durationMs.value}`);
   for (const [index, counts] of HISTOGRAMS.entries()) {
     for (const q of [0.5, 0.9, 0.99, 1]) {
       const theirs = await instant(address, `histogram_quantile(${q}, h_bucket{i="${index}"})`);
