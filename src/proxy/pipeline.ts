@@ -39,12 +39,12 @@ function refuseUpgrades(exchange: Exchange): boolean {
   const { method, upgrade } = exchange.head;
   if (method === "CONNECT") {
     // The client may already be sending what belongs in the tunnel: nothing after it is a request.
-    exchange.connection.closeAfterAnswer();
+    exchange.downstream.closeAfterAnswer();
     exchange.fail({ kind: "routeNotFound" });
     return false;
   }
   if (upgrade === undefined || upgrade.toLowerCase() === "h2c") return true;
-  exchange.connection.closeAfterAnswer();
+  exchange.downstream.closeAfterAnswer();
   exchange.fail({ kind: "upgradeRefused" });
   return false;
 }
@@ -183,7 +183,7 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
   if (head.expectsContinue) {
     // As Envoy by default: the proxy invites the body itself and the upstream never hears of it.
     headers.remove("expect");
-    exchange.connection.sendContinue();
+    exchange.downstream.sendContinue();
   }
   exchange.forward({
     cluster: context.clusters.get(context, clusterConfig),

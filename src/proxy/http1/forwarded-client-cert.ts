@@ -1,12 +1,12 @@
 import type { HttpConnectionManagerConfig } from "../config/runtime-config.ts";
 import type { HeaderBlock } from "../core/http1/header-block.ts";
-import type { ServerConnection } from "./server-connection.ts";
+import type { DownstreamConnection } from "../streams.ts";
 
 const NAME = "x-forwarded-client-cert";
 
 /** Treats `x-forwarded-client-cert` as Envoy's forward_client_cert_details asks. */
 export function forwardedClientCert(
-  connection: ServerConnection,
+  connection: DownstreamConnection,
   manager: HttpConnectionManagerConfig,
   headers: HeaderBlock,
 ): void {

@@ -10,13 +10,12 @@ export interface LocalReplyOptions {
   /** "" = no `server` field. */
   readonly server: string;
   readonly date: string;
-  readonly close: boolean;
   readonly extra: readonly (readonly [name: string, value: string])[];
   readonly mutations: readonly (HeaderMutation | undefined)[];
 }
 
-/** The head of an answer that the proxy gives itself, as text and as fields for the access log. */
-export function localReplyHead(options: LocalReplyOptions): { head: ResponseHead; text: string } {
+/** The head of an answer that the proxy gives itself. */
+export function localReplyHead(options: LocalReplyOptions): ResponseHead {
   const headers = new HeaderBlock();
   if (options.bodyBytes > 0) {
     headers.add("content-length", String(options.bodyBytes));
@@ -30,15 +29,12 @@ export function localReplyHead(options: LocalReplyOptions): { head: ResponseHead
   }
   headers.add("date", options.date);
   if (options.server !== "") headers.add("server", options.server);
-  if (options.close) headers.add("connection", "close");
-  const reason = ` ${reasonPhrase(options.status)}`;
-  const head: ResponseHead = {
+  return {
     status: options.status,
-    reason,
+    reason: ` ${reasonPhrase(options.status)}`,
     headers,
     framing: { kind: "none" },
-    close: options.close,
+    close: false,
     keepAliveSeconds: undefined,
   };
-  return { head, text: `HTTP/1.1 ${options.status}${reason}\r\n${headers.encode()}\r\n` };
 }

@@ -7,7 +7,9 @@ import type { HeaderBlock } from "../core/http1/header-block.ts";
 import { type MessageSink, RequestDecoder } from "../core/http1/message-decoder.ts";
 import type { ProtocolError } from "../core/http1/protocol-error.ts";
 import { rescue } from "../core/rescue.ts";
+import { type ConnectionInfo, clientCertElement, formatAddress } from "../net/connection-info.ts";
 import { handleRequest } from "../pipeline.ts";
+import type { BodyKind, DownstreamConnection, DownstreamStream } from "../streams.ts";
 import type { PeerIdentity } from "../tls/secure-contexts.ts";
 import { Exchange } from "../upstream/exchange.ts";
 import { type ConnectionManagerStats, connectionManagerStats } from "./connection-manager-stats.ts";
@@ -16,21 +18,15 @@ import { localReplyHead } from "./local-reply.ts";
 import { Output } from "./output.ts";
 import { recordRefusal } from "./refusal.ts";
 
-/** What the listener found out about a connection before its first request. */
-export interface ConnectionInfo {
-  readonly isTls: boolean;
-  readonly requestedServerName: string;
-  readonly identity: PeerIdentity | undefined;
-  /** The URI of our own certificate, for `By=`. */
-  readonly ownUri: string | undefined;
-}
-
 /** After an answer that overtook its request, this much more of the request is read and dropped. */
 const MAX_LINGERING_BYTES = 262_144;
 const LINGER_MS = 5_000;
 
 /** One HTTP/1.1 connection from a client: requests one after another, answers in their order. */
-export class ServerConnection implements MessageSink<RequestHead> {
+export class ServerConnection
+  implements MessageSink<RequestHead>, DownstreamConnection, DownstreamStream
+{
+  readonly protocol = "HTTP/1.1";
   readonly context: ProxyContext;
   readonly manager: HttpConnectionManagerConfig;
   readonly socket: Socket;
@@ -115,32 +111,21 @@ export class ServerConnection implements MessageSink<RequestHead> {
     return this.#output.isBlocked;
   }
 
-  /** What this hop says about its client in x-forwarded-client-cert; undefined without mutual TLS. */
   get clientCertElement(): string | undefined {
-    const { identity, ownUri } = this.#info;
-    if (identity === undefined) return undefined;
-    this.#clientCertElement ??= [
-      ...(ownUri === undefined ? [] : [`By=${ownUri}`]),
-      `Hash=${identity.hash}`,
-      `Subject="${identity.subject.replaceAll('"', '\\"')}"`,
-      `URI=${identity.principal ?? ""}`,
-      ...identity.dnsNames.map((name) => `DNS=${name}`),
-    ].join(";");
+    this.#clientCertElement ??= clientCertElement(this.#info);
     return this.#clientCertElement;
   }
 
-  /** `Date` as of this second. */
   dateHeader(): string {
     return dateHeader(this.context.clock.nowMs());
   }
 
   /** Whether the answer to this request is the last on the connection. */
-  willClose(exchange: Exchange): boolean {
+  #willClose(exchange: Exchange): boolean {
     if (exchange.head.close || this.#isDraining || this.context.isDraining) this.#mustClose = true;
     return this.#mustClose;
   }
 
-  /** The next answer is the last; what the client sends behind the request is not read as one. */
   closeAfterAnswer(): void {
     this.#mustClose = true;
   }
@@ -150,9 +135,20 @@ export class ServerConnection implements MessageSink<RequestHead> {
     this.#output.flush();
   }
 
-  writeHead(head: string, isChunked: boolean): void {
-    this.#isChunkedResponse = isChunked;
-    this.#output.text(head);
+  writeHead(
+    exchange: Exchange,
+    status: number,
+    reason: string,
+    headers: HeaderBlock,
+    body: BodyKind,
+  ): void {
+    this.#isChunkedResponse = body === "unknown";
+    if (this.#isChunkedResponse) headers.add("transfer-encoding", "chunked");
+    else if (body === "none" && !isBodilessAnswer(exchange.method, status)) {
+      if (!headers.has("content-length")) headers.add("content-length", "0");
+    }
+    if (this.#willClose(exchange)) headers.add("connection", "close");
+    this.#output.text(`HTTP/1.1 ${status}${reason}\r\n${headers.encode()}\r\n`);
   }
 
   writeData(bytes: Buffer, start: number, end: number): void {
@@ -252,7 +248,7 @@ export class ServerConnection implements MessageSink<RequestHead> {
   }
 
   onHead(head: RequestHead): void {
-    const exchange = new Exchange(this, head);
+    const exchange = new Exchange(this, this, head);
     this.#stats.requestsTotal.add(1);
     this.#stats.requestsActive.add(1);
     this.#exchange = exchange;
@@ -357,16 +353,16 @@ export class ServerConnection implements MessageSink<RequestHead> {
   /** An answer to bytes that are no request. */
   #refuse(answer: ReturnType<typeof rescue>): void {
     const body = Buffer.from(answer.body);
-    const { text } = localReplyHead({
+    const { reason, headers } = localReplyHead({
       status: answer.status,
       bodyBytes: body.length,
       server: this.manager.serverName,
       date: this.dateHeader(),
-      close: true,
       extra: [],
       mutations: [],
     });
-    this.#output.text(text);
+    headers.add("connection", "close");
+    this.#output.text(`HTTP/1.1 ${answer.status}${reason}\r\n${headers.encode()}\r\n`);
     this.#output.bytes(body, 0, body.length);
     this.#output.flush();
     this.#stats.byClass[Math.floor(answer.status / 100)]?.add(1);
@@ -391,7 +387,7 @@ export class ServerConnection implements MessageSink<RequestHead> {
   }
 }
 
-function formatAddress(address: string | undefined, port: number | undefined): string {
-  if (address === undefined) return "";
-  return address.includes(":") ? `[${address}]:${port ?? 0}` : `${address}:${port ?? 0}`;
+/** Answers that end with their head whatever their fields say (RFC 9112 §6.3). */
+function isBodilessAnswer(method: string, status: number): boolean {
+  return method === "HEAD" || status === 204 || status === 304;
 }

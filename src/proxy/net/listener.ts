@@ -8,9 +8,10 @@ import type {
   TlsConfig,
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
-import { type ConnectionInfo, ServerConnection } from "../http1/server-connection.ts";
+import { ServerConnection } from "../http1/server-connection.ts";
 import { proxyTcp } from "../tcp/tcp-proxy.ts";
 import { type Inspection, inspectFirstBytes } from "./client-hello.ts";
+import type { ConnectionInfo } from "./connection-info.ts";
 import { type ConnectionFacts, matchFilterChain } from "./filter-chain.ts";
 
 /** Envoy's default listener_filters_timeout. */

@@ -9,23 +9,9 @@ import { type MessageSink, ResponseDecoder } from "../core/http1/message-decoder
 import type { ProtocolError } from "../core/http1/protocol-error.ts";
 import type { UpstreamReset } from "../core/rescue.ts";
 import { Output } from "../http1/output.ts";
+import type { UpstreamRequest, UpstreamRequestHead, UpstreamStream } from "../streams.ts";
 import { clientTlsOptions } from "../tls/client-options.ts";
 import type { HostPool } from "./host-pool.ts";
-
-/** Who waits for a response on an upstream connection. */
-export interface UpstreamStream {
-  /** The connection is its own now: write the request. */
-  onConnection(connection: UpstreamConnection): void;
-  onResponseHead(head: ResponseHead): void;
-  onResponseData(bytes: Buffer, start: number, end: number): void;
-  onResponseEnd(trailers: HeaderBlock | undefined): void;
-  /** What one read brought has been handed over: pass on what was gathered. */
-  onResponseFlush(): void;
-  /** The connection, or the attempt to get one, is gone. */
-  onReset(reason: UpstreamReset["reason"], transportFailure: string): void;
-  /** The upstream socket takes more again. */
-  onUpstreamDrain(): void;
-}
 
 const RESPONSE_LIMITS = { maxHeadBytes: 61_440, maxHeaders: 200 };
 const READ_BUFFER_BYTES = 65_536;
@@ -35,13 +21,15 @@ const MAX_DISCARDED_BYTES = 65_536;
 const KEEP_ALIVE_MARGIN_MS = 1000;
 
 const ENDED = { trailers: undefined };
+const BODILESS: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "TRACE", "CONNECT"]);
 
 /** The read buffers of closed connections, for the next ones. */
 const spareBuffers: Buffer[] = [];
 const MAX_SPARE_BUFFERS = 64;
 
 /** One HTTP/1.1 connection to an upstream host; it serves one request at a time. */
-export class UpstreamConnection implements MessageSink<ResponseHead> {
+export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRequest {
+  readonly protocol = "HTTP/1.1";
   readonly pool: HostPool;
   readonly tls: TlsConfig | undefined;
   readonly socket: Socket;
@@ -154,10 +142,15 @@ export class UpstreamConnection implements MessageSink<ResponseHead> {
     stream.onConnection(this);
   }
 
-  /** Writes the head; `isChunked` = the body that follows has no announced length. */
-  writeHead(head: string, isChunked: boolean): void {
-    this.#isChunkedRequest = isChunked;
-    this.#output.text(head);
+  writeHead({ method, target, headers, body }: UpstreamRequestHead): void {
+    this.#isChunkedRequest = body === "unknown";
+    let framing = "";
+    if (this.#isChunkedRequest) framing = "transfer-encoding: chunked\r\n";
+    // As Envoy: a request without a body says so, unless its method has none anyhow (RFC 9110 §8.6).
+    else if (body === "none" && !BODILESS.has(method) && !headers.has("content-length")) {
+      framing = "content-length: 0\r\n";
+    }
+    this.#output.text(`${method} ${target} HTTP/1.1\r\n${headers.encode()}${framing}\r\n`);
   }
 
   writeData(bytes: Buffer, start: number, end: number): void {

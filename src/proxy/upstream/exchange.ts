@@ -21,10 +21,16 @@ import { retriesReset, retriesResponse, retryBackoffMs } from "../core/retry-pol
 import type { HeaderSource } from "../core/route.ts";
 import { mutateHeaders } from "../http1/header-mutation.ts";
 import { localReplyHead } from "../http1/local-reply.ts";
-import type { ServerConnection } from "../http1/server-connection.ts";
 import { Deadline, type DeadlineOwner } from "../net/timer-wheel.ts";
+import {
+  type BodyKind,
+  bodyKind,
+  type DownstreamConnection,
+  type DownstreamStream,
+  type UpstreamRequest,
+  type UpstreamStream,
+} from "../streams.ts";
 import type { ClusterRuntime } from "./cluster-runtime.ts";
-import type { UpstreamConnection, UpstreamStream } from "./connection.ts";
 import type { HostPool } from "./host-pool.ts";
 import { sendMirror } from "./mirror.ts";
 
@@ -32,8 +38,6 @@ import { sendMirror } from "./mirror.ts";
 const MAX_REPLAY_BYTES = 1_048_576;
 /** Without an upstream connection the client is read only this far. */
 const MAX_WAITING_BYTES = 65_536;
-
-const BODILESS: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "TRACE", "CONNECT"]);
 
 /** What the route decided, for a request that is forwarded. */
 export interface ForwardPlan {
@@ -62,7 +66,8 @@ type Phase = "start" | "delayed" | "trying" | "backingOff" | "responding" | "fin
  */
 export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, DeadlineOwner {
   readonly context: ProxyContext;
-  readonly connection: ServerConnection;
+  readonly connection: DownstreamConnection;
+  readonly downstream: DownstreamStream;
   readonly head: RequestHead;
   /** The configuration this request started with. */
   readonly config: RuntimeConfig;
@@ -92,7 +97,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #plan: ForwardPlan | undefined;
   #host: HostPool | undefined;
   #triedHosts: HostPool[] | undefined;
-  #upstream: UpstreamConnection | undefined;
+  #upstream: UpstreamRequest | undefined;
   /** The request body so far, when it may be needed again or cannot be sent yet. */
   #body: Buffer[] | undefined;
   #bodyBytes = 0;
@@ -101,14 +106,14 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #isRequestComplete = false;
   #isRetry = false;
   #responseHead: ResponseHead | undefined;
-  #isResponseChunked = false;
   #responseTimeout: Deadline | undefined;
   #perTryTimeout: Deadline | undefined;
   #cancelBackoff: (() => void) | undefined;
   #attemptStartMs = 0;
 
-  constructor(connection: ServerConnection, head: RequestHead) {
+  constructor(connection: DownstreamConnection, downstream: DownstreamStream, head: RequestHead) {
     this.connection = connection;
+    this.downstream = downstream;
     this.context = connection.context;
     this.config = connection.context.config;
     this.manager = connection.manager;
@@ -124,7 +129,11 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     return this.target;
   }
   get protocol(): string {
-    return "HTTP/1.1";
+    return this.downstream.protocol;
+  }
+  get scheme(): "http" | "https" {
+    if (this.head.scheme === undefined) return this.connection.isTls ? "https" : "http";
+    return this.head.scheme === "https" ? "https" : "http";
   }
   get authority(): string {
     return this.head.authority;
@@ -171,7 +180,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       case ":authority":
         return this.head.authority;
       case ":scheme":
-        return this.head.scheme ?? (this.connection.isTls ? "https" : "http");
+        return this.scheme;
       default:
         return undefined;
     }
@@ -200,7 +209,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const isSent = this.#upstream !== undefined;
     if (this.#upstream !== undefined) {
       this.#upstream.writeData(bytes, start, end);
-      if (this.#upstream.isBlocked) this.connection.pauseReading();
+      if (this.#upstream.isBlocked) this.downstream.pauseReading();
     }
     if (this.#plan === undefined && this.#phase !== "delayed") return;
     if (isSent && !this.#canReplay) return;
@@ -208,7 +217,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#body.push(bytes.subarray(start, end));
     this.#bodyBytes += end - start;
     if (this.#bodyBytes > MAX_REPLAY_BYTES) this.#canReplay = false;
-    if (!isSent && this.#bodyBytes > MAX_WAITING_BYTES) this.connection.pauseReading();
+    if (!isSent && this.#bodyBytes > MAX_WAITING_BYTES) this.downstream.pauseReading();
     if (isSent && !this.#canReplay) this.#body = undefined;
   }
 
@@ -224,7 +233,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const upstream = this.#upstream;
     if (upstream === undefined) return;
     upstream.flush();
-    if (upstream.isBlocked) this.connection.pauseReading();
+    if (upstream.isBlocked) this.downstream.pauseReading();
   }
 
   /** The client went away: nothing more can be told to it. */
@@ -299,7 +308,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (!isAccepted) this.onReset("overflow", "");
   }
 
-  onConnection(connection: UpstreamConnection): void {
+  onConnection(connection: UpstreamRequest): void {
     const plan = this.#plan;
     if (plan === undefined) return;
     this.#upstream = connection;
@@ -313,12 +322,13 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       }
     }
     this.upstreamLocalAddress = connection.localAddress;
-    const isChunked = head.framing.kind === "chunked";
-    const coding = isChunked ? "transfer-encoding: chunked\r\n" : this.#emptyBodyLength(head);
-    connection.writeHead(
-      `${head.method} ${this.target} HTTP/1.1\r\n${headers.encode()}${coding}\r\n`,
-      isChunked,
-    );
+    connection.writeHead({
+      method: head.method,
+      target: this.target,
+      scheme: this.scheme,
+      headers,
+      body: bodyKind(head.framing),
+    });
     if (this.#body !== undefined) {
       for (const bytes of this.#body) connection.writeData(bytes, 0, bytes.length);
       if (!this.#canReplay) this.#body = undefined;
@@ -329,20 +339,12 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       this.#armPerTryTimeout();
     } else if (head.framing.kind !== "none") {
       connection.flush();
-      if (!connection.isBlocked) this.connection.resumeReading();
+      if (!connection.isBlocked) this.downstream.resumeReading();
     }
   }
 
-  /**
-   * As Envoy: a request without a body says so, unless its method has none anyhow (RFC 9110 §8.6).
-   */
-  #emptyBodyLength({ method, framing, headers }: RequestHead): string {
-    if (method === "GET" || framing.kind !== "none" || BODILESS.has(method)) return "";
-    return headers.has("content-length") ? "" : "content-length: 0\r\n";
-  }
-
   onUpstreamDrain(): void {
-    this.connection.resumeReading();
+    this.downstream.resumeReading();
   }
 
   onReset(reason: UpstreamReset["reason"], transportFailure: string): void {
@@ -399,10 +401,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
 
   #writeResponseHead(head: ResponseHead, plan: ForwardPlan): void {
     const { headers } = head;
-    const { manager, connection, route, method } = this;
+    const { manager, downstream, route, method } = this;
     const hasNoBody = method === "HEAD" || head.status === 204 || head.status === 304;
-    this.#isResponseChunked =
-      !hasNoBody && (head.framing.kind === "chunked" || head.framing.kind === "untilClose");
+    const body: BodyKind = hasNoBody ? "none" : bodyKind(head.framing);
     if (plan.weightedResponseHeaders !== undefined) {
       mutateHeaders(headers, plan.weightedResponseHeaders);
     }
@@ -412,31 +413,26 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const serviceTimeMs = Math.trunc(this.upstreamServiceTimeMs ?? 0);
     headers.set("x-envoy-upstream-service-time", String(serviceTimeMs));
     if (manager.serverName !== "") headers.set("server", manager.serverName);
-    if (!headers.has("date")) headers.add("date", connection.dateHeader());
-    if (this.#isResponseChunked) headers.add("transfer-encoding", "chunked");
-    if (connection.willClose(this)) headers.add("connection", "close");
-    connection.writeHead(
-      `HTTP/1.1 ${head.status}${head.reason}\r\n${headers.encode()}\r\n`,
-      this.#isResponseChunked,
-    );
+    if (!headers.has("date")) headers.add("date", downstream.dateHeader());
+    downstream.writeHead(this, head.status, head.reason, headers, body);
   }
 
   onResponseData(bytes: Buffer, start: number, end: number): void {
     if (this.#phase !== "responding") return;
     this.bytesSent += end - start;
-    this.connection.writeData(bytes, start, end);
+    this.downstream.writeData(bytes, start, end);
   }
 
   onResponseFlush(): void {
-    this.connection.flush();
-    if (this.connection.isBlocked) this.#upstream?.pause();
+    this.downstream.flush();
+    if (this.downstream.isBlocked) this.#upstream?.pause();
   }
 
   onResponseEnd(trailers: HeaderBlock | undefined): void {
     this.#upstream = undefined;
     if (this.#phase !== "responding") return;
-    this.connection.writeEnd(trailers);
-    this.connection.flush();
+    this.downstream.writeEnd(trailers);
+    this.downstream.flush();
     this.#endAttempt(this.responseCode);
     this.#finish();
   }
@@ -445,9 +441,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #breakResponse(reason: UpstreamReset["reason"]): void {
     this.#addFlag(reason === "protocol error" ? "UPE" : "UC");
     this.responseCodeDetails = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
-    this.connection.flush();
+    this.downstream.flush();
     this.#endAttempt(this.responseCode);
-    this.connection.breakOff();
+    this.downstream.breakOff();
     this.#finish();
   }
 
@@ -477,13 +473,12 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.responseCode = answer.status;
     this.responseCodeDetails = answer.details;
     const body = typeof answer.body === "string" ? Buffer.from(answer.body) : answer.body;
-    const { connection } = this;
+    const { downstream } = this;
     const head = localReplyHead({
       status: answer.status,
       bodyBytes: body.length,
       server: this.manager.serverName,
-      date: connection.dateHeader(),
-      close: connection.willClose(this),
+      date: downstream.dateHeader(),
       extra: answer.isOverloaded ? [...extra, ["x-envoy-overloaded", "true"]] : extra,
       mutations: [
         this.#plan?.weightedResponseHeaders,
@@ -491,13 +486,15 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
         { set: this.filterResponseHeaders, add: [], remove: [] },
       ],
     });
-    this.#responseHead = head.head;
-    connection.writeHead(head.text, false);
-    if (this.head.method !== "HEAD" && body.length > 0) {
+    this.#responseHead = head;
+    const hasBody = this.head.method !== "HEAD" && body.length > 0;
+    downstream.writeHead(this, head.status, head.reason, head.headers, hasBody ? "length" : "none");
+    if (hasBody) {
       this.bytesSent = body.length;
-      connection.writeData(body, 0, body.length);
+      downstream.writeData(body, 0, body.length);
     }
-    connection.flush();
+    downstream.writeEnd(undefined);
+    downstream.flush();
     this.#finish();
   }
 
@@ -632,6 +629,6 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#body = undefined;
     this.durationMs = performance.now() - this.startTimeMs;
     this.context.telemetry.requestFinished(this, this.manager.accessLogs);
-    this.connection.exchangeFinished(this);
+    this.downstream.exchangeFinished(this);
   }
 }

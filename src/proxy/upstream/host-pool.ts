@@ -1,8 +1,9 @@
 import type { EndpointConfig } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
 import type { HashedHost } from "../core/balance/balancer.ts";
+import type { UpstreamStream } from "../streams.ts";
 import type { ClusterRuntime } from "./cluster-runtime.ts";
-import { UpstreamConnection, type UpstreamStream } from "./connection.ts";
+import { UpstreamConnection } from "./connection.ts";
 
 interface Waiting {
   readonly stream: UpstreamStream;

@@ -1,7 +1,7 @@
 import type { MirrorPolicy } from "../config/runtime-config.ts";
 import type { RequestHead } from "../core/http1/head-parser.ts";
 import type { HeaderBlock } from "../core/http1/header-block.ts";
-import type { UpstreamConnection, UpstreamStream } from "./connection.ts";
+import { bodyKind, type UpstreamRequest, type UpstreamStream } from "../streams.ts";
 import type { Exchange } from "./exchange.ts";
 import type { HostPool } from "./host-pool.ts";
 
@@ -27,7 +27,7 @@ export function sendMirror(
   if (host === undefined) return;
   const headers = head.headers.clone();
   if (policy.appendShadowSuffix) headers.set("host", shadowAuthority(head.authority));
-  new Mirror(host, head, target, headers, body, trailers).start();
+  new Mirror(host, head, exchange.scheme, target, headers, body, trailers).start();
 }
 
 function shadowAuthority(authority: string): string {
@@ -38,6 +38,7 @@ function shadowAuthority(authority: string): string {
 class Mirror implements UpstreamStream {
   readonly #host: HostPool;
   readonly #head: RequestHead;
+  readonly #scheme: "http" | "https";
   readonly #target: string;
   readonly #headers: HeaderBlock;
   readonly #body: readonly Buffer[];
@@ -46,6 +47,7 @@ class Mirror implements UpstreamStream {
   constructor(
     host: HostPool,
     head: RequestHead,
+    scheme: "http" | "https",
     target: string,
     headers: HeaderBlock,
     body: readonly Buffer[],
@@ -53,6 +55,7 @@ class Mirror implements UpstreamStream {
   ) {
     this.#host = host;
     this.#head = head;
+    this.#scheme = scheme;
     this.#target = target;
     this.#headers = headers;
     this.#body = [...body];
@@ -68,13 +71,14 @@ class Mirror implements UpstreamStream {
     if (!isAccepted) this.onReset();
   }
 
-  onConnection(connection: UpstreamConnection): void {
-    const isChunked = this.#head.framing.kind === "chunked";
-    const coding = isChunked ? "transfer-encoding: chunked\r\n" : "";
-    connection.writeHead(
-      `${this.#head.method} ${this.#target} HTTP/1.1\r\n${this.#headers.encode()}${coding}\r\n`,
-      isChunked,
-    );
+  onConnection(connection: UpstreamRequest): void {
+    connection.writeHead({
+      method: this.#head.method,
+      target: this.#target,
+      scheme: this.#scheme,
+      headers: this.#headers,
+      body: bodyKind(this.#head.framing),
+    });
     for (const bytes of this.#body) connection.writeData(bytes, 0, bytes.length);
     connection.writeEnd(this.#trailers);
     connection.flush();
