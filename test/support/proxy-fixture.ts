@@ -104,6 +104,12 @@ export function endpoint(port: number, options: Partial<EndpointConfig> = {}): E
   };
 }
 
+export const HTTP2: ClusterConfig["http2"] = {
+  maxConcurrentStreams: 100,
+  initialStreamWindowBytes: 262_144,
+  initialConnectionWindowBytes: 1_048_576,
+};
+
 const UNLIMITED = 2 ** 32 - 1;
 
 export function cluster(
@@ -114,6 +120,8 @@ export function cluster(
   return {
     name,
     altStatName: "",
+    protocol: "http1",
+    http2: HTTP2,
     connectTimeoutMs: 5000,
     lbPolicy: "round_robin",
     leastRequestChoices: 2,
@@ -210,6 +218,8 @@ export function manager(
   };
   return {
     kind: "http",
+    codec: "auto",
+    http2: HTTP2,
     statPrefix: "test",
     routeTable: () => table,
     useRemoteAddress: false,

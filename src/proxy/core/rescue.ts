@@ -21,6 +21,8 @@ export interface UpstreamReset {
     | "remote connection failure"
     | "connection timeout"
     | "connection termination"
+    | "remote reset"
+    | "remote refused stream reset"
     | "protocol error";
   /** What the transport said, e.g. `delayed connect error: Connection refused`; "" = nothing. */
   readonly transportFailure: string;
@@ -77,11 +79,14 @@ function badRequestBody(status: number): string {
   return status === 431 ? "Request Header Fields Too Large" : "Bad Request";
 }
 
-const RESET_FLAGS: Readonly<Record<UpstreamReset["reason"], string>> = {
+/** Envoy's response flag for an upstream that failed. */
+export const RESET_FLAGS: Readonly<Record<UpstreamReset["reason"], string>> = {
   overflow: "UO",
   "remote connection failure": "UF",
   "connection timeout": "UF",
   "connection termination": "UC",
+  "remote reset": "UR",
+  "remote refused stream reset": "UR",
   "protocol error": "UPE",
 };
 

@@ -46,6 +46,7 @@ export function retriesReset(
   if (reason === "overflow") return false;
   if (on.has("5xx") || on.has("gateway-error") || on.has("reset")) return true;
   if (on.has("reset-before-request") && !hasStarted) return true;
+  if (reason === "remote refused stream reset" && on.has("refused-stream")) return true;
   const isConnectFailure =
     reason === "remote connection failure" || reason === "connection timeout";
   return isConnectFailure && on.has("connect-failure");

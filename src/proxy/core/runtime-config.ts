@@ -184,6 +184,9 @@ export interface ClusterConfig {
     readonly maxRetries: number;
     readonly retryBudget: { readonly percent: number; readonly minConcurrency: number } | undefined;
   };
+  /** `downstream`: the request's own; `auto`: what TLS negotiates. */
+  readonly protocol: "http1" | "http2" | "downstream" | "auto";
+  readonly http2: Http2Options;
   /** 0 = unlimited. */
   readonly maxRequestsPerConnection: number;
   readonly idleTimeoutMs: number;
@@ -197,8 +200,18 @@ export interface ClusterConfig {
     | undefined;
 }
 
+/** What an HTTP/2 endpoint announces and enforces; sizes in bytes. */
+export interface Http2Options {
+  readonly maxConcurrentStreams: number;
+  readonly initialStreamWindowBytes: number;
+  readonly initialConnectionWindowBytes: number;
+}
+
 export interface HttpConnectionManagerConfig {
   readonly kind: "http";
+  /** `auto`: by ALPN, else by the first bytes. */
+  readonly codec: "auto" | "http1" | "http2";
+  readonly http2: Http2Options;
   readonly statPrefix: string;
   /** The route table now; it may be replaced while connections live, so read it per request. */
   routeTable(): RouteTable | undefined;

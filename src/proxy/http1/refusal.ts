@@ -1,10 +1,11 @@
 import type { AccessLogRecord } from "../config/runtime-config.ts";
 import type { LocalReply } from "../core/rescue.ts";
-import type { ServerConnection } from "./server-connection.ts";
+import type { DownstreamConnection } from "../streams.ts";
 
 /** Tells telemetry about bytes that were refused before they were a request. */
 export function recordRefusal(
-  connection: ServerConnection,
+  connection: DownstreamConnection,
+  protocol: "HTTP/1.1" | "HTTP/2",
   answer: LocalReply,
   bytesSent: number,
 ): void {
@@ -13,7 +14,7 @@ export function recordRefusal(
     method: "",
     path: "",
     originalPath: undefined,
-    protocol: "HTTP/1.1",
+    protocol,
     responseCode: answer.status,
     responseFlags: answer.flag,
     responseCodeDetails: answer.details,

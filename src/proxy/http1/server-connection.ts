@@ -81,7 +81,7 @@ export class ServerConnection
     this.#stats.connectionsTotal.add(1);
     this.#stats.connectionsActive.add(1);
     socket.setNoDelay(true);
-    socket.on("data", (bytes: Buffer) => this.#receive(bytes));
+    socket.on("data", (bytes: Buffer) => this.receive(bytes));
     socket.on("drain", () => {
       this.#output.isBlocked = false;
       this.#lastProgressMs = performance.now();
@@ -294,7 +294,8 @@ export class ServerConnection
     this.#close();
   }
 
-  #receive(bytes: Buffer): void {
+  /** Takes what the client sent. */
+  receive(bytes: Buffer): void {
     if (this.#unread !== undefined) {
       // Read before the pause took effect.
       this.#unread = Buffer.concat([this.#unread, bytes]);
@@ -366,7 +367,7 @@ export class ServerConnection
     this.#output.bytes(body, 0, body.length);
     this.#output.flush();
     this.#stats.byClass[Math.floor(answer.status / 100)]?.add(1);
-    recordRefusal(this, answer, body.length);
+    recordRefusal(this, this.protocol, answer, body.length);
     this.#close();
   }
 

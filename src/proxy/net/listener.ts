@@ -8,11 +8,11 @@ import type {
   TlsConfig,
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
-import { ServerConnection } from "../http1/server-connection.ts";
 import { proxyTcp } from "../tcp/tcp-proxy.ts";
 import { type Inspection, inspectFirstBytes } from "./client-hello.ts";
 import type { ConnectionInfo } from "./connection-info.ts";
 import { type ConnectionFacts, matchFilterChain } from "./filter-chain.ts";
+import { type HttpConnection, serveHttp } from "./http-connection.ts";
 
 /** Envoy's default listener_filters_timeout. */
 const INSPECTION_TIMEOUT_MS = 15_000;
@@ -26,9 +26,9 @@ export class Listener {
   #config: ListenerConfig;
   #server: Server | undefined;
   /** Every accepted socket, with what runs on it. */
-  readonly #sockets = new Map<Socket, ServerConnection | undefined>();
+  readonly #sockets = new Map<Socket, HttpConnection | undefined>();
   /** The chain each HTTP connection was accepted under. */
-  readonly #chains = new Map<ServerConnection, FilterChainConfig>();
+  readonly #chains = new Map<HttpConnection, FilterChainConfig>();
   readonly #accepted: Counter;
   readonly #active: Counter;
   readonly #noChain: Counter;
@@ -227,10 +227,14 @@ export class Listener {
     socket: Socket,
     manager: HttpConnectionManagerConfig,
     info: ConnectionInfo,
-  ): ServerConnection {
-    return new ServerConnection(this.#context, manager, socket, info, (connection) =>
-      this.#chains.delete(connection),
-    );
+  ): HttpConnection {
+    return serveHttp({
+      context: this.#context,
+      manager,
+      socket,
+      info,
+      onGone: (connection) => this.#chains.delete(connection),
+    });
   }
 }
 
@@ -256,7 +260,7 @@ function negotiable(
   facts: ConnectionFacts,
 ): readonly string[] {
   const spoken =
-    chain.network.kind === "tcp"
+    chain.network.kind === "tcp" || chain.network.codec !== "http1"
       ? tls.alpnProtocols
       : tls.alpnProtocols.filter((name) => name !== "h2" && name !== "istio-h2");
   return spoken.some((name) => facts.applicationProtocols.includes(name)) ? spoken : [];

@@ -21,6 +21,8 @@ interface ClusterStats {
   readonly connectFail: Counter;
   readonly connectTimeout: Counter;
   readonly pendingOverflow: Counter;
+  readonly protocolError: Counter;
+  readonly http2Total: Counter;
   readonly requestsTotal: Counter;
   readonly requestsActive: Counter;
   readonly completed: Counter;
@@ -42,6 +44,8 @@ function clusterStats(telemetry: RequestTelemetry, name: string): ClusterStats {
     connectionsActive: gauge("upstream_cx_active"),
     connectFail: counter("upstream_cx_connect_fail"),
     connectTimeout: counter("upstream_cx_connect_timeout"),
+    protocolError: counter("upstream_cx_protocol_error"),
+    http2Total: counter("upstream_cx_http2_total"),
     pendingOverflow: counter("upstream_rq_pending_overflow"),
     requestsTotal: counter("upstream_rq_total"),
     requestsActive: gauge("upstream_rq_active"),

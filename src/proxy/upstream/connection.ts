@@ -1,5 +1,4 @@
-import { connect, type OnReadOpts, type Socket } from "node:net";
-import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import type { OnReadOpts, Socket } from "node:net";
 import { messageOf } from "../../base/index.ts";
 import type { TlsConfig } from "../config/runtime-config.ts";
 import { encodeChunkSize, encodeLastChunk } from "../core/http1/encode.ts";
@@ -10,11 +9,15 @@ import type { ProtocolError } from "../core/http1/protocol-error.ts";
 import type { UpstreamReset } from "../core/rescue.ts";
 import { Output } from "../http1/output.ts";
 import type { UpstreamRequest, UpstreamRequestHead, UpstreamStream } from "../streams.ts";
-import { clientTlsOptions } from "../tls/client-options.ts";
 import type { HostPool } from "./host-pool.ts";
+import {
+  isHttp2Protocol,
+  openUpstreamSocket,
+  releaseReadBuffer,
+  takeReadBuffer,
+} from "./upstream-socket.ts";
 
 const RESPONSE_LIMITS = { maxHeadBytes: 61_440, maxHeaders: 200 };
-const READ_BUFFER_BYTES = 65_536;
 /** A response nobody wants any more is read to its end up to this size, to save the connection. */
 const MAX_DISCARDED_BYTES = 65_536;
 /** Node's servers and others close idle connections after what Keep-Alive says: be earlier. */
@@ -22,10 +25,6 @@ const KEEP_ALIVE_MARGIN_MS = 1000;
 
 const ENDED = { trailers: undefined };
 const BODILESS: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "TRACE", "CONNECT"]);
-
-/** The read buffers of closed connections, for the next ones. */
-const spareBuffers: Buffer[] = [];
-const MAX_SPARE_BUFFERS = 64;
 
 /** One HTTP/1.1 connection to an upstream host; it serves one request at a time. */
 export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRequest {
@@ -60,7 +59,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
   constructor(pool: HostPool, tls: TlsConfig | undefined) {
     this.pool = pool;
     this.tls = tls;
-    this.#buffer = spareBuffers.pop() ?? Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+    this.#buffer = takeReadBuffer();
     const onread: OnReadOpts = {
       buffer: this.#buffer,
       callback: (length) => {
@@ -68,7 +67,9 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
         return true;
       },
     };
-    this.socket = this.#connect(tls, onread);
+    // HTTP/2 is not spoken here, so it is not offered.
+    const protocols = (tls?.alpnProtocols ?? []).filter((name) => !isHttp2Protocol(name));
+    this.socket = openUpstreamSocket(pool, tls, protocols, onread, () => this.#onConnected());
     this.#output = new Output(this.socket);
     this.socket.setNoDelay(true);
     this.socket.on("error", (error) => this.#noteFailure(error));
@@ -85,33 +86,6 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
         this.socket.destroy();
       },
     );
-  }
-
-  #connect(tls: TlsConfig | undefined, onread: OnReadOpts): Socket {
-    const { address, port } = this.pool.endpoint;
-    if (tls === undefined) {
-      const socket = connect({ host: address, port, onread });
-      socket.once("connect", () => this.#onConnected());
-      return socket;
-    }
-    const { sessions } = this.pool;
-    const session = sessions.get(tls.version);
-    // HTTP/2 is not spoken here, so it is not offered.
-    const protocols = tls.alpnProtocols.filter((name) => name !== "h2" && name !== "istio-h2");
-    const options: ConnectionOptions & { readonly onread: OnReadOpts } = {
-      host: address,
-      port,
-      onread,
-      ...clientTlsOptions(this.pool.context.secureContexts, tls, protocols),
-      ...(session === undefined ? {} : { session }),
-    };
-    const socket = connectTls(options);
-    socket.once("secureConnect", () => this.#onConnected());
-    socket.on("session", (ticket) => {
-      sessions.clear();
-      sessions.set(tls.version, ticket);
-    });
-    return socket;
   }
 
   /** `ip:port` of our end; "" before it is connected. */
@@ -299,7 +273,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
     this.#isClosed = true;
     this.#mustClose = true;
     this.#cancelConnectTimeout();
-    if (spareBuffers.length < MAX_SPARE_BUFFERS) spareBuffers.push(this.#buffer);
+    releaseReadBuffer(this.#buffer);
     this.pool.closed(this, this.#isConnectTimeout, this.#transportFailure);
     this.#reset("connection termination", this.#transportFailure);
   }

@@ -16,7 +16,7 @@ import type { RequestHash } from "../core/hash-policy.ts";
 import type { RequestHead, ResponseHead } from "../core/http1/head-parser.ts";
 import type { HeaderBlock } from "../core/http1/header-block.ts";
 import type { AttemptOutcome } from "../core/outlier.ts";
-import { type Failure, type LocalReply, rescue, type UpstreamReset } from "../core/rescue.ts";
+import { type Failure, type LocalReply, RESET_FLAGS, rescue, type UpstreamReset } from "../core/rescue.ts";
 import { retriesReset, retriesResponse, retryBackoffMs } from "../core/retry-policy.ts";
 import type { HeaderSource } from "../core/route.ts";
 import { mutateHeaders } from "../http1/header-mutation.ts";
@@ -237,9 +237,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   }
 
   /** The client went away: nothing more can be told to it. */
-  onDownstreamClosed(details: string): void {
+  onDownstreamClosed(details: string, flag: "DC" | "DR" = "DC"): void {
     if (this.#phase === "finished") return;
-    this.#addFlag("DC");
+    this.#addFlag(flag);
     this.responseCodeDetails = details;
     this.#dropUpstream(undefined);
     this.#finish();
@@ -303,7 +303,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const { stats, circuit } = plan.cluster;
     stats.requestsTotal.add(1);
     stats.requestsActive.add(1);
-    const isAccepted = host.acquire(this, this.head.method);
+    const isAccepted = host.acquire(this, this.head.method, this.downstream.protocol === "HTTP/2");
     circuit.requests += 1;
     if (!isAccepted) this.onReset("overflow", "");
   }
@@ -439,7 +439,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
 
   /** The upstream died inside its response: the client must not take the part for the whole. */
   #breakResponse(reason: UpstreamReset["reason"]): void {
-    this.#addFlag(reason === "protocol error" ? "UPE" : "UC");
+    this.#addFlag(RESET_FLAGS[reason]);
     this.responseCodeDetails = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
     this.downstream.flush();
     this.#endAttempt(this.responseCode);

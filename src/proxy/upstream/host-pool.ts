@@ -4,6 +4,7 @@ import type { HashedHost } from "../core/balance/balancer.ts";
 import type { UpstreamStream } from "../streams.ts";
 import type { ClusterRuntime } from "./cluster-runtime.ts";
 import { UpstreamConnection } from "./connection.ts";
+import { Http2Pool } from "./http2-pool.ts";
 
 interface Waiting {
   readonly stream: UpstreamStream;
@@ -23,6 +24,9 @@ export class HostPool implements HashedHost {
   readonly sessions = new Map<string, Buffer>();
   readonly #idle: UpstreamConnection[] = [];
   readonly #connections = new Set<UpstreamConnection>();
+  #http2: Http2Pool | undefined;
+  /** What an `auto` host turned out to speak. */
+  #speaksHttp1 = false;
   #connecting = 0;
   #waiting: Waiting[] = [];
   #isRetired = false;
@@ -42,18 +46,40 @@ export class HostPool implements HashedHost {
   }
 
   get connectionCount(): number {
-    return this.#connections.size;
+    return this.#connections.size + (this.#http2?.connectionCount ?? 0);
+  }
+
+  /** The host does not speak HTTP/2. */
+  useHttp1(): void {
+    this.#speaksHttp1 = true;
+  }
+
+  #usesHttp2(isHttp2Request: boolean): boolean {
+    switch (this.cluster.config.protocol) {
+      case "http1":
+        return false;
+      case "http2":
+        return true;
+      case "downstream":
+        return isHttp2Request;
+      case "auto":
+        return !this.#speaksHttp1 && this.cluster.config.tlsFor(this.endpoint) !== undefined;
+    }
   }
 
   /**
    * Gives the stream a connection: an idle one at once, else a new one or the next to become free.
-   * False when the circuit breaker refuses.
+   * False when the circuit breaker refuses. `isHttp2Request`: for clusters that follow the client.
    */
-  acquire(stream: UpstreamStream, method: string): boolean {
+  acquire(stream: UpstreamStream, method: string, isHttp2Request = false): boolean {
     const { circuit, stats } = this.cluster;
     if (!circuit.canRequest) {
       stats.pendingOverflow.add(1);
       return false;
+    }
+    if (this.#usesHttp2(isHttp2Request)) {
+      this.#http2 ??= new Http2Pool(this);
+      return this.#http2.acquire(stream, method);
     }
     let connection = this.#idle.pop();
     while (connection !== undefined && !connection.isUsable) connection = this.#idle.pop();
@@ -73,6 +99,7 @@ export class HostPool implements HashedHost {
 
   /** The stream no longer waits. */
   cancel(stream: UpstreamStream): void {
+    if (this.#http2?.cancel(stream) === true) return;
     const index = this.#waiting.findIndex((waiting) => waiting.stream === stream);
     if (index < 0) return;
     this.#waiting.splice(index, 1);
@@ -126,6 +153,7 @@ export class HostPool implements HashedHost {
   update(endpoint: EndpointConfig): void {
     this.endpoint = endpoint;
     const version = this.cluster.config.tlsFor(endpoint)?.version;
+    this.#http2?.update(version);
     for (const connection of this.#connections) {
       if (connection.tls?.version !== version) connection.retire();
     }
@@ -134,11 +162,13 @@ export class HostPool implements HashedHost {
   /** The host is gone: idle connections close now, busy ones after their response. */
   retire(): void {
     this.#isRetired = true;
+    this.#http2?.retire();
     for (const connection of this.#connections) connection.retire();
   }
 
   closeIdle(nowMs: number): void {
     const limitMs = this.cluster.config.idleTimeoutMs;
+    this.#http2?.closeIdle(nowMs, limitMs);
     for (const connection of [...this.#idle]) {
       const keepMs = Math.min(
         limitMs > 0 ? limitMs : Number.POSITIVE_INFINITY,
@@ -151,6 +181,7 @@ export class HostPool implements HashedHost {
 
   destroy(): void {
     this.#isRetired = true;
+    this.#http2?.destroy();
     for (const connection of this.#connections) connection.destroy();
   }
 

@@ -188,11 +188,7 @@ export class ConfigStore {
     switch (typeUrl) {
       case CLUSTER_TYPE: {
         const spec = this.#compile(typeUrl, "envoy.config.cluster.v3.Cluster", resource, (c, s) => {
-          const compiled = compileCluster(c, context, s);
-          if (compiled.isHttp2 && !isStatic) {
-            s.at("typed_extension_protocol_options").fail("HTTP/2 upstreams are not supported");
-          }
-          return compiled;
+          return compileCluster(c, context, s);
         });
         this.#refuseStatic(this.clusters.get(resource.name)?.active, isStatic);
         warm(this.clusters, resource.name, accept(spec));

@@ -59,8 +59,8 @@ const refused: readonly [name: string, json: object, message: RegExp][] = [
     /address\.socket_address\.address: must be an IP address/,
   ],
   [
-    "HTTP/2",
-    { filter_chains: [chain({}, { ...rds, codec_type: "HTTP2" })] },
+    "HTTP/3",
+    { filter_chains: [chain({}, { ...rds, codec_type: "HTTP3" })] },
     /filters\[0\]\.typed_config\.codec_type/,
   ],
   [

@@ -9,6 +9,7 @@ import {
 import type { ClusterConfig, EndpointConfig } from "../runtime-config.ts";
 import type { CompileContext } from "./data-source.ts";
 import { compileEndpoints, metadataOf } from "./endpoint.ts";
+import { compileUpstreamProtocol } from "./http2-options.ts";
 import { compileLbPolicy } from "./lb-policy.ts";
 import { compileOutlierDetection } from "./outlier-detection.ts";
 import type { Scope } from "./scope.ts";
@@ -28,7 +29,6 @@ export interface ClusterSpec {
   readonly edsName: string | undefined;
   readonly initialFetchTimeoutMs: number;
   readonly secretNames: readonly string[];
-  readonly isHttp2: boolean;
   readonly tls: TlsSpec | undefined;
   readonly localEndpoints: readonly EndpointConfig[];
   build(
@@ -80,7 +80,6 @@ export function compileCluster(
     initialFetchTimeoutMs:
       durationToMs(edsSource?.initial_fetch_timeout) ?? DEFAULT_INITIAL_FETCH_TIMEOUT_MS,
     secretNames: [...new Set(specs.flatMap((spec) => spec?.secretNames ?? []))],
-    isHttp2: isHttp2(options),
     tls,
     localEndpoints,
     build(endpoints, secrets) {
@@ -152,6 +151,7 @@ function fixedPart(
     connectTimeoutMs,
     ...compileLbPolicy(cluster, scope),
     circuitBreaker: compileCircuitBreaker(cluster),
+    ...compileUpstreamProtocol(cluster, options, scope),
     maxRequestsPerConnection: common?.max_requests_per_connection?.value ?? 0,
     idleTimeoutMs: durationToMs(common?.idle_timeout) ?? DEFAULT_IDLE_TIMEOUT_MS,
     healthyPanicThresholdPercent: panic ? (panic.value ?? 0) : 50,
@@ -200,12 +200,6 @@ function httpOptions(
     } else options = unpacked;
   }
   return options;
-}
-
-function isHttp2(
-  options: envoy_extensions_upstreams_http_v3_HttpProtocolOptions | undefined,
-): boolean {
-  return !!options?.explicit_http_config?.http2_protocol_options;
 }
 
 /** Istio puts the service a cluster stands for into the metadata: `services: [{host,name,namespace}]`. */

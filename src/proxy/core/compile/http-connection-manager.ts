@@ -8,6 +8,7 @@ import type { HttpConnectionManagerConfig, RouteTable } from "../runtime-config.
 import { compileAccessLogs } from "./access-log.ts";
 import type { CompileContext } from "./data-source.ts";
 import { compileFault, HTTP_FAULT } from "./fault.ts";
+import { compileHttp2Options, SERVER_HTTP2_DEFAULTS } from "./http2-options.ts";
 import { compileRouteTable } from "./route.ts";
 import type { Scope } from "./scope.ts";
 
@@ -19,6 +20,7 @@ const FORWARD_CLIENT_CERT = [
   "sanitize_set",
   "always_forward_only",
 ] as const;
+const CODECS: readonly HttpConnectionManagerConfig["codec"][] = ["auto", "http1", "http2"];
 const DEFAULT_STREAM_IDLE_TIMEOUT_MS = 300_000;
 const DEFAULT_IDLE_TIMEOUT_MS = 3_600_000;
 const DEFAULT_MAX_HEADERS_KB = 60;
@@ -39,7 +41,7 @@ export function compileHttpConnectionManager(
 ): HttpSpec {
   if (!manager.stat_prefix) scope.at("stat_prefix").fail("must not be empty");
   // CodecType: 0 AUTO, 1 HTTP1, 2 HTTP2, 3 HTTP3
-  if ((manager.codec_type ?? 0) > 1) scope.at("codec_type").fail("must be AUTO or HTTP1");
+  if ((manager.codec_type ?? 0) > 2) scope.at("codec_type").fail("must be AUTO, HTTP1 or HTTP2");
   const filters = compileFilters(manager.http_filters ?? [], scope.at("http_filters"));
   checkIgnored(manager, scope);
   const inline =
@@ -72,6 +74,12 @@ function fixedPart(
   const headersKb = manager.max_request_headers_kb;
   return {
     kind: "http",
+    codec: CODECS[manager.codec_type ?? 0] ?? "auto",
+    http2: compileHttp2Options(
+      manager.http2_protocol_options,
+      SERVER_HTTP2_DEFAULTS,
+      scope.at("http2_protocol_options"),
+    ),
     statPrefix: manager.stat_prefix ?? "",
     useRemoteAddress: manager.use_remote_address?.value ?? false,
     skipXffAppend: manager.skip_xff_append ?? false,

@@ -235,8 +235,8 @@ function framingOf(facts: FieldFacts, otherwise: BodyFraming): BodyFraming | Pro
   return bytes === 0 ? NO_BODY : { kind: "length", bytes };
 }
 
-// host [ ":" port ]; reg-name, IPv4 or a bracketed IP literal (RFC 3986 §3.2.2), never userinfo.
-const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+;=%]+)(?::\d{0,5})?$/;
+/** host [ ":" port ]; reg-name, IPv4 or a bracketed IP literal (RFC 3986 §3.2.2), never userinfo. */
+export const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+;=%]+)(?::\d{0,5})?$/;
 const ABSOLUTE_FORM = /^(https?):\/\/([^/?]+)([/?].*)?$/i;
 
 /**
@@ -354,7 +354,8 @@ export function parseResponseHead(
   };
 }
 
-const FORBIDDEN_TRAILERS: ReadonlySet<string> = new Set([
+/** Fields that frame, route or authenticate a message: nobody may believe them in trailers (RFC 9110 §6.5.1). */
+export const FORBIDDEN_TRAILERS: ReadonlySet<string> = new Set([
   ...["transfer-encoding", "content-length", "host", "connection", "keep-alive", "te", "upgrade"],
   ...["trailer", "authorization", "content-encoding", "content-type", "content-range"],
   ...["proxy-connection", "set-cookie", "expect", "max-forwards", "cache-control"],

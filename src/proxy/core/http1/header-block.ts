@@ -84,6 +84,22 @@ export class HeaderBlock {
     this.#added.push({ name, value });
   }
 
+  /** Appends a field that is kept as it is; nobody may change it afterwards. */
+  addField(field: { readonly name: string; readonly value: string }): void {
+    this.#added ??= [];
+    this.#added.push(field);
+  }
+
+  /** Hands over every field in order. */
+  forEach(visit: (name: string, value: string) => void): void {
+    const names = this.#names;
+    for (let index = 0; index < names.length; index += 1) {
+      if (this.#removed?.[index] !== true) visit(names[index] ?? "", this.#valueAt(index));
+    }
+    if (this.#added === undefined) return;
+    for (const { name, value } of this.#added) visit(name, value);
+  }
+
   /** Replaces every occurrence by one. */
   set(name: string, value: string): void {
     this.remove(name);
