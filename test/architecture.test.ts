@@ -50,7 +50,7 @@ test("every area of src/ is in the import table", () => {
 for (const file of files) {
   const source = readFileSync(join("src", file), "utf8");
   const specifiers = [
-    ...source.matchAll(/^(?:import|export)\b[^;]*?from\s*"([^"]+)"/gms),
+    ...source.matchAll(/^(?:import|export)\b[^;]*?[\s}]from\s*"([^"]+)"/gms),
     ...source.matchAll(/\bimport\s*\(\s*"([^"]+)"/g),
     ...source.matchAll(/^import\s*"([^"]+)"/gm),
   ].map((m) => m[1] ?? "");

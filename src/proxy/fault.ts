@@ -16,7 +16,11 @@ export function injectFault(exchange: Exchange, route: RouteConfig, next: () => 
   const goOn = (): void => {
     if (fault.abort !== undefined && random() < fault.abort.fraction) {
       count(exchange, "aborts_injected");
-      exchange.fail({ kind: "faultAbort", status: fault.abort.status });
+      exchange.fail({
+        kind: "faultAbort",
+        status: fault.abort.status,
+        grpcStatus: fault.abort.grpcStatus,
+      });
     } else {
       next();
     }

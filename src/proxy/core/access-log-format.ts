@@ -1,4 +1,5 @@
 import { formatTimestampMs } from "../../xds/index.ts";
+import { grpcStatusName } from "./grpc.ts";
 import type { AccessLogRecord } from "./runtime-config.ts";
 
 /** Envoy's default access log format. */
@@ -41,7 +42,21 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
   DOWNSTREAM_PEER_URI_SAN: (r) => r.downstreamPeerPrincipal,
   REQUESTED_SERVER_NAME: (r) => r.requestedServerName,
   ROUTE_NAME: (r) => r.routeName,
+  GRPC_STATUS: (r) => {
+    const status = grpcStatus(r);
+    return status === undefined ? undefined : grpcStatusName(status);
+  },
+  GRPC_STATUS_NUMBER: (r) => {
+    const status = grpcStatus(r);
+    return status === undefined ? undefined : Number(status);
+  },
 };
+
+/** Envoy: from the trailers, else the head; undefined unless the request is gRPC. */
+function grpcStatus(record: AccessLogRecord): string | undefined {
+  if (!record.isGrpc) return undefined;
+  return record.responseTrailer("grpc-status") ?? record.responseHeader("grpc-status");
+}
 
 const REQUEST_PSEUDO: Readonly<Record<string, Operator>> = {
   ":method": (r) => r.method,
@@ -190,6 +205,9 @@ function resolve(
   }
   if (name === "RESP") {
     return headerOperator(argument ?? "", RESPONSE_PSEUDO, (r, key) => r.responseHeader(key));
+  }
+  if (name === "TRAILER") {
+    return headerOperator(argument ?? "", {}, (r, key) => r.responseTrailer(key));
   }
   if (name === "START_TIME") {
     if (argument !== undefined) return undefined;

@@ -10,7 +10,11 @@ export type Failure =
   | { readonly kind: "idleTimeout" }
   | { readonly kind: "responseTimeout" }
   | { readonly kind: "perTryTimeout" }
-  | { readonly kind: "faultAbort"; readonly status: number }
+  | {
+      readonly kind: "faultAbort";
+      readonly status: number;
+      readonly grpcStatus: number | undefined;
+    }
   | UpstreamReset;
 
 /** An attempt that ended before its response began, in Envoy's words. */
@@ -38,6 +42,8 @@ export interface LocalReply {
   readonly flag: string;
   readonly details: string;
   readonly isOverloaded: boolean;
+  /** For a gRPC client; undefined = what the HTTP status maps to. */
+  readonly grpcStatus?: number | undefined;
 }
 
 function reply(status: number, body: string, flag: string, details: string): LocalReply {
@@ -68,7 +74,10 @@ export function rescue(failure: Failure): LocalReply {
     case "perTryTimeout":
       return reply(504, "upstream request timeout", "UT", "upstream_per_try_timeout");
     case "faultAbort":
-      return reply(failure.status, "fault filter abort", "FI", "fault_filter_abort");
+      return {
+        ...reply(failure.status, "fault filter abort", "FI", "fault_filter_abort"),
+        grpcStatus: failure.grpcStatus,
+      };
     case "reset":
       return rescueReset(failure);
   }

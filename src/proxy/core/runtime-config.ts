@@ -90,8 +90,14 @@ export type RouteActionConfig =
 export interface FaultConfig {
   /** `fraction` 0..1 of the requests wait. */
   readonly delay: { readonly durationMs: number; readonly fraction: number } | undefined;
-  /** `fraction` 0..1 of the requests are answered with `status`. */
-  readonly abort: { readonly status: number; readonly fraction: number } | undefined;
+  /** `fraction` 0..1 of the requests are answered with `status`; `grpcStatus` is for gRPC clients. */
+  readonly abort:
+    | {
+        readonly status: number;
+        readonly grpcStatus: number | undefined;
+        readonly fraction: number;
+      }
+    | undefined;
   /** Only requests that all of these match. */
   readonly headers: readonly HeaderMatcher[];
   /** Only requests for this cluster. */
@@ -328,8 +334,11 @@ export interface AccessLogRecord {
   readonly upstreamTransportFailureReason: string;
   readonly attemptCount: number;
   readonly direction: "inbound" | "outbound" | "unspecified";
+  /** Whether the request's content type is gRPC's. */
+  readonly isGrpc: boolean;
   requestHeader(name: string): string | undefined;
   responseHeader(name: string): string | undefined;
+  responseTrailer(name: string): string | undefined;
 }
 
 /** What the data path calls; the telemetry side implements it. Must be cheap. */

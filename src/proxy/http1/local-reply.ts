@@ -1,4 +1,5 @@
 import type { HeaderMutation } from "../config/runtime-config.ts";
+import { encodeGrpcMessage } from "../core/grpc.ts";
 import { reasonPhrase } from "../core/http1/encode.ts";
 import type { ResponseHead } from "../core/http1/head-parser.ts";
 import { HeaderBlock } from "../core/http1/header-block.ts";
@@ -10,6 +11,8 @@ export interface LocalReplyOptions {
   /** "" = no `server` field. */
   readonly server: string;
   readonly date: string;
+  /** The answer is for a gRPC client: it travels in the head alone. */
+  readonly grpc?: { readonly status: number; readonly message: string } | undefined;
   readonly extra: readonly (readonly [name: string, value: string])[];
   readonly mutations: readonly (HeaderMutation | undefined)[];
 }
@@ -17,7 +20,12 @@ export interface LocalReplyOptions {
 /** The head of an answer that the proxy gives itself. */
 export function localReplyHead(options: LocalReplyOptions): ResponseHead {
   const headers = new HeaderBlock();
-  if (options.bodyBytes > 0) {
+  if (options.grpc !== undefined) {
+    headers.add("content-type", "application/grpc");
+    headers.add("grpc-status", String(options.grpc.status));
+    const message = encodeGrpcMessage(options.grpc.message);
+    if (message !== "") headers.add("grpc-message", message);
+  } else if (options.bodyBytes > 0) {
     headers.add("content-length", String(options.bodyBytes));
     headers.add("content-type", "text/plain");
   } else {

@@ -36,8 +36,10 @@ export function recordRefusal(
     upstreamTransportFailureReason: "",
     attemptCount: 0,
     direction: connection.manager.direction,
+    isGrpc: false,
     requestHeader: () => undefined,
     responseHeader: () => undefined,
+    responseTrailer: () => undefined,
   };
   connection.context.telemetry.requestFinished(record, connection.manager.accessLogs);
 }

@@ -197,13 +197,19 @@ export class RequestMetrics {
       destination_service_name: cluster?.service?.name ?? cluster?.name ?? UNKNOWN,
       destination_service_namespace: cluster?.service?.namespace ?? destination.namespace,
       destination_cluster: destination.cluster,
-      request_protocol: "http",
+      request_protocol: record.isGrpc ? "grpc" : "http",
       response_code: String(record.responseCode),
-      grpc_response_status: "",
+      grpc_response_status: record.isGrpc ? (grpcStatus(record) ?? "") : "",
       response_flags: record.responseFlags || "-",
       connection_security_policy: isInbound ? security : UNKNOWN,
     };
   }
+}
+
+function grpcStatus(record: AccessLogRecord): string | undefined {
+  const status = record.responseTrailer("grpc-status") ?? record.responseHeader("grpc-status");
+  // It comes from the application: anything but a number would grow the metrics without bound.
+  return status !== undefined && /^\d{1,2}$/.test(status) ? status : undefined;
 }
 
 function overflow(labels: Labels): Labels {

@@ -12,11 +12,18 @@ import type {
   VirtualHostConfig,
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
+import { grpcStatusOf, isGrpcContentType } from "../core/grpc.ts";
 import type { RequestHash } from "../core/hash-policy.ts";
 import type { RequestHead, ResponseHead } from "../core/http1/head-parser.ts";
 import type { HeaderBlock } from "../core/http1/header-block.ts";
 import type { AttemptOutcome } from "../core/outlier.ts";
-import { type Failure, type LocalReply, RESET_FLAGS, rescue, type UpstreamReset } from "../core/rescue.ts";
+import {
+  type Failure,
+  type LocalReply,
+  RESET_FLAGS,
+  rescue,
+  type UpstreamReset,
+} from "../core/rescue.ts";
 import { retriesReset, retriesResponse, retryBackoffMs } from "../core/retry-policy.ts";
 import type { HeaderSource } from "../core/route.ts";
 import { mutateHeaders } from "../http1/header-mutation.ts";
@@ -106,6 +113,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #isRequestComplete = false;
   #isRetry = false;
   #responseHead: ResponseHead | undefined;
+  #responseTrailers: HeaderBlock | undefined;
   #responseTimeout: Deadline | undefined;
   #perTryTimeout: Deadline | undefined;
   #cancelBackoff: (() => void) | undefined;
@@ -137,6 +145,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   }
   get authority(): string {
     return this.head.authority;
+  }
+  get isGrpc(): boolean {
+    return isGrpcContentType(this.head.headers.first("content-type"));
   }
   get routeName(): string {
     return this.route?.name ?? "";
@@ -195,6 +206,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   responseHeader(name: string): string | undefined {
     if (name === ":status") return String(this.responseCode);
     return this.#responseHead?.headers.get(name);
+  }
+
+  responseTrailer(name: string): string | undefined {
+    return this.#responseTrailers?.get(name);
   }
 
   // ── the request ──────────────────────────────────────────────────────────
@@ -431,6 +446,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   onResponseEnd(trailers: HeaderBlock | undefined): void {
     this.#upstream = undefined;
     if (this.#phase !== "responding") return;
+    this.#responseTrailers = trailers;
     this.downstream.writeEnd(trailers);
     this.downstream.flush();
     this.#endAttempt(this.responseCode);
@@ -464,19 +480,26 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
 
   /** Answers without an upstream: `extra` headers follow the usual ones. */
   reply(
-    answer: Pick<LocalReply, "status" | "details" | "isOverloaded"> & {
+    answer: Pick<LocalReply, "status" | "details" | "isOverloaded" | "grpcStatus"> & {
       readonly body: string | Buffer;
     },
     extra: readonly (readonly [name: string, value: string])[],
   ): void {
     this.#dropUpstream(answer.status);
-    this.responseCode = answer.status;
     this.responseCodeDetails = answer.details;
     const body = typeof answer.body === "string" ? Buffer.from(answer.body) : answer.body;
-    const { downstream } = this;
+    const { downstream, isGrpc } = this;
+    // A gRPC client looks for its status in the head of an answer without messages.
+    this.responseCode = isGrpc ? 200 : answer.status;
     const head = localReplyHead({
-      status: answer.status,
+      status: this.responseCode,
       bodyBytes: body.length,
+      grpc: isGrpc
+        ? {
+            status: answer.grpcStatus ?? grpcStatusOf(answer.status),
+            message: body.toString("utf8"),
+          }
+        : undefined,
       server: this.manager.serverName,
       date: downstream.dateHeader(),
       extra: answer.isOverloaded ? [...extra, ["x-envoy-overloaded", "true"]] : extra,
@@ -487,7 +510,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       ],
     });
     this.#responseHead = head;
-    const hasBody = this.head.method !== "HEAD" && body.length > 0;
+    const hasBody = this.head.method !== "HEAD" && body.length > 0 && !isGrpc;
     downstream.writeHead(this, head.status, head.reason, head.headers, hasBody ? "length" : "none");
     if (hasBody) {
       this.bytesSent = body.length;

@@ -35,6 +35,8 @@ export function record(more: Partial<AccessLogRecord> = {}): AccessLogRecord {
     direction: "outbound",
     requestHeader: (name) => request[name],
     responseHeader: () => undefined,
+    responseTrailer: () => undefined,
+    isGrpc: false,
     ...more,
   };
 }

@@ -47,10 +47,12 @@ function compileAbort({ abort }: HTTPFault, scope: Scope): FaultConfig["abort"] 
   if (!abort) return undefined;
   const share = fraction(abort.percentage);
   // What Envoy answers to a client that does not speak gRPC, whatever the gRPC status.
-  if (typeof abort.grpc_status === "number") return { status: 200, fraction: share };
+  if (typeof abort.grpc_status === "number") {
+    return { status: 200, grpcStatus: abort.grpc_status, fraction: share };
+  }
   const status = abort.http_status ?? 0;
   if (status < 200 || status > 599) {
     scope.at("http_status").fail(`must be 200..599 (found ${status})`);
   }
-  return { status, fraction: share };
+  return { status, grpcStatus: undefined, fraction: share };
 }
