@@ -242,6 +242,7 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
     this.#stats.requestsTotal.add(1);
     this.#stats.requestsActive.add(1);
     stream.begin(head);
+    this.touch(stream);
     if (endStream) stream.onRemoteEnd(undefined);
     if (endStream && stream.isLocalEnded) this.forget(stream);
   }
