@@ -31,10 +31,14 @@ const NEVER_INDEXED: ReadonlySet<string> = new Set([
 
 interface NameEntry {
   readonly staticIndex: number;
+  readonly staticValues: Map<string, number> | undefined;
   /** Insertion number of each value in the dynamic table. */
   readonly values: Map<string, number>;
   /** The value sent last, to tell fields that repeat from those that are new each time. */
   lastValue: string | undefined;
+  /** The value found in the dynamic table last, and its insertion number; most fields repeat it. */
+  hotValue: string | undefined;
+  hotInserted: number;
   readonly isNeverIndexed: boolean;
 }
 
@@ -78,15 +82,21 @@ export class HpackEncoder {
 
   /** Encodes one field; `name` in lower case, one byte per character. */
   field(out: ByteSink, name: string, value: string): void {
-    const entry = this.#entry(name);
-    const inserted = entry.values.get(value);
-    if (inserted !== undefined) {
-      integer(out, 0x80, 7, this.#indexOf(inserted));
+    const entry = this.#names.get(name) ?? this.#remember(name);
+    if (entry.hotValue === value) {
+      integer(out, 0x80, 7, this.#indexOf(entry.hotInserted));
       return;
     }
-    const fixed = STATIC_VALUES.get(name)?.get(value);
+    const fixed = entry.staticValues?.get(value);
     if (fixed !== undefined && value !== "") {
       integer(out, 0x80, 7, fixed);
+      return;
+    }
+    const inserted = entry.values.size === 0 ? undefined : entry.values.get(value);
+    if (inserted !== undefined) {
+      entry.hotValue = value;
+      entry.hotInserted = inserted;
+      integer(out, 0x80, 7, this.#indexOf(inserted));
       return;
     }
     const bytes = name.length + value.length + ENTRY_OVERHEAD_BYTES;
@@ -100,19 +110,19 @@ export class HpackEncoder {
     this.#literal(out, entry.isNeverIndexed ? 0x10 : 0, 4, entry, name, value);
   }
 
-  #entry(name: string): NameEntry {
-    let entry = this.#names.get(name);
-    if (entry === undefined) {
-      // Names come from peers: what is remembered of them is bounded.
-      if (this.#names.size >= 512) this.#forgetIdleNames();
-      entry = {
-        staticIndex: STATIC_NAMES.get(name) ?? 0,
-        values: new Map(),
-        lastValue: undefined,
-        isNeverIndexed: NEVER_INDEXED.has(name),
-      };
-      this.#names.set(name, entry);
-    }
+  #remember(name: string): NameEntry {
+    // Names come from peers: what is remembered of them is bounded.
+    if (this.#names.size >= 512) this.#forgetIdleNames();
+    const entry: NameEntry = {
+      staticIndex: STATIC_NAMES.get(name) ?? 0,
+      staticValues: STATIC_VALUES.get(name),
+      values: new Map(),
+      lastValue: undefined,
+      hotValue: undefined,
+      hotInserted: 0,
+      isNeverIndexed: NEVER_INDEXED.has(name),
+    };
+    this.#names.set(name, entry);
     return entry;
   }
 
@@ -155,6 +165,7 @@ export class HpackEncoder {
       const oldest = this.#entries[this.#evicted];
       if (oldest === undefined) break;
       oldest.entry.values.delete(oldest.value);
+      if (oldest.entry.hotValue === oldest.value) oldest.entry.hotValue = undefined;
       this.#tableBytes -= oldest.bytes;
       this.#evicted += 1;
     }
