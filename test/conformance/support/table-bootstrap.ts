@@ -9,7 +9,11 @@ export interface TablePorts {
 }
 
 /** The bootstrap of the table, as Envoy's JSON. */
-export function tableBootstrap(ports: TablePorts): string {
+export function tableBootstrap(ports: TablePorts, isHttp2: boolean): string {
+  const cluster = (name: string, ports: readonly number[]) => ({
+    ...plainCluster(name, ports),
+    ...(isHttp2 ? { typed_extension_protocol_options: HTTP2_OPTIONS } : {}),
+  });
   return JSON.stringify({
     node: { id: "table", cluster: "table" },
     admin: { address: address(ports.admin) },
@@ -31,7 +35,14 @@ function address(port: number) {
   return { socket_address: { address: "127.0.0.1", port_value: port } };
 }
 
-function cluster(name: string, ports: readonly number[]) {
+const HTTP2_OPTIONS = {
+  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+    "@type": `${TYPE}envoy.extensions.upstreams.http.v3.HttpProtocolOptions`,
+    explicit_http_config: { http2_protocol_options: {} },
+  },
+};
+
+function plainCluster(name: string, ports: readonly number[]) {
   return {
     name,
     type: "STATIC",
