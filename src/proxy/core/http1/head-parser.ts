@@ -123,6 +123,7 @@ function parseFields(
       return nameError(bytes, lineStart, position);
     }
     const name = text.slice(lineStart - base, position - base).toLowerCase();
+    const nameEnd = position;
     position += 1;
     while (bytes[position] === SPACE || bytes[position] === TAB) position += 1;
     const valueStart = position;
@@ -142,6 +143,8 @@ function parseFields(
     }
     position += 2;
     facts.headers.push(name, lineStart - base, valueStart - base, valueEnd - base, position - base);
+    const isOdd = valueStart > nameEnd + 2 || bytes[valueStart - 1] === TAB;
+    if (isOdd || valueEnd !== position - 2) facts.headers.rewriteLast();
     const problem = noteField(facts, name, text, valueStart - base, valueEnd - base);
     if (problem !== undefined) return problem;
   }
@@ -388,7 +391,15 @@ export function parseTrailers(
     while (FIELD_VALUE[bytes[position] ?? 0] === 1) position += 1;
     const isLineEnd = bytes[position] === CARRIAGE_RETURN && bytes[position + 1] === LINE_FEED;
     if (!isLineEnd) return PROTOCOL_ERRORS.trailers;
-    block.push(name, lineStart - start, valueStart - start, position - start, position + 2 - start);
+    let valueEnd = position;
+    while (
+      valueEnd > valueStart &&
+      (bytes[valueEnd - 1] === SPACE || bytes[valueEnd - 1] === TAB)
+    ) {
+      valueEnd -= 1;
+    }
+    block.push(name, lineStart - start, valueStart - start, valueEnd - start, position + 2 - start);
+    if (bytes[valueStart - 1] === TAB || valueEnd !== position) block.rewriteLast();
     position += 2;
   }
   block.removeWhere((name) => FORBIDDEN_TRAILERS.has(name));

@@ -4,7 +4,8 @@
  *     text  "GET / HTTP/1.1\r\nHost: a\r\nAccept: text\r\n"
  *                            ^start   ^valueStart  ^end (past CRLF)
  *
- * A field that nobody touches is forwarded byte for byte, and neighbours leave as one slice. Names in
+ * A field that nobody touches is forwarded byte for byte, and neighbours leave as one slice; only odd
+ * whitespace around a value is not passed on, because servers disagree about it. Names in
  * `names` are lower case. `remove` and `set` only mark and append: offsets never move.
  */
 export class HeaderBlock {
@@ -17,6 +18,8 @@ export class HeaderBlock {
   /** Fields added after parsing, in order. */
   #added: { readonly name: string; readonly value: string }[] | undefined;
   #removed: boolean[] | undefined;
+  /** Fields that leave as `name: value` whatever their bytes were. */
+  #rewritten: boolean[] | undefined;
 
   constructor(text = "") {
     this.#text = text;
@@ -29,6 +32,12 @@ export class HeaderBlock {
     this.#valueStarts.push(valueStart);
     this.#valueEnds.push(valueEnd);
     this.#ends.push(end);
+  }
+
+  /** Called by the parser only: the field pushed last has whitespace that must not be passed on. */
+  rewriteLast(): void {
+    this.#rewritten ??= [];
+    this.#rewritten[this.#names.length - 1] = true;
   }
 
   /** The first value of a field (`name` in lower case), or undefined. */
@@ -130,25 +139,32 @@ export class HeaderBlock {
   encode(): string {
     let out = "";
     const count = this.#names.length;
-    const removed = this.#removed;
-    if (removed === undefined) {
+    if (this.#removed === undefined && this.#rewritten === undefined) {
       if (count > 0) out = this.#text.slice(this.#starts[0], this.#ends[count - 1]);
     } else {
-      let runStart = -1;
-      for (let index = 0; index < count; index += 1) {
-        if (removed[index] === true) {
-          if (runStart >= 0) out += this.#text.slice(runStart, this.#starts[index]);
-          runStart = -1;
-        } else if (runStart < 0) {
-          runStart = this.#starts[index] ?? 0;
-        }
-      }
-      if (runStart >= 0) out += this.#text.slice(runStart, this.#ends[count - 1]);
+      out = this.#encodeRuns(count);
     }
     if (this.#added !== undefined) {
       for (const { name, value } of this.#added) out += `${name}: ${value}\r\n`;
     }
     return out;
+  }
+
+  #encodeRuns(count: number): string {
+    const removed = this.#removed;
+    const rewritten = this.#rewritten;
+    let out = "";
+    let runStart = -1;
+    for (let index = 0; index < count; index += 1) {
+      if (removed?.[index] !== true && rewritten?.[index] !== true) {
+        if (runStart < 0) runStart = this.#starts[index] ?? 0;
+        continue;
+      }
+      if (runStart >= 0) out += this.#text.slice(runStart, this.#starts[index]);
+      runStart = -1;
+      if (removed?.[index] !== true) out += `${this.#names[index]}: ${this.#valueAt(index)}\r\n`;
+    }
+    return runStart < 0 ? out : out + this.#text.slice(runStart, this.#ends[count - 1]);
   }
 
   /** A copy with its own edits, for a mirror; the parsed fields are shared, they never change. */
@@ -159,6 +175,7 @@ export class HeaderBlock {
     copy.#valueStarts = this.#valueStarts;
     copy.#valueEnds = this.#valueEnds;
     copy.#ends = this.#ends;
+    copy.#rewritten = this.#rewritten;
     if (this.#removed !== undefined) copy.#removed = [...this.#removed];
     if (this.#added !== undefined) copy.#added = [...this.#added];
     return copy;

@@ -1,0 +1,150 @@
+import { accepted, brokenBody, type HttpCase, truncated } from "./case.ts";
+
+const HEAD = "POST /first HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+const END = "0\r\n\r\n";
+type Row = readonly [name: string, bytes: string];
+const rows = (list: readonly Row[]): readonly Row[] =>
+  list.map(([name, body]) => [`chunks: ${name}`, HEAD + body] as const);
+
+/** Chunked bodies (RFC 9112 §7.1). */
+export const CHUNKS: readonly HttpCase[] = [
+  ...brokenBody(
+    "§7.1 chunk-size = 1*HEXDIG",
+    rows([
+      ["no size", `\r\nab\r\n${END}`],
+      ["a word for a size", `xyz\r\nab\r\n${END}`],
+      ["0x", `0x2\r\nab\r\n${END}`],
+      ["a minus sign", `-2\r\nab\r\n${END}`],
+      ["a plus sign", `+2\r\nab\r\n${END}`],
+      ["a trailing h", `2h\r\nab\r\n${END}`],
+      ["an underscore", `0_2\r\nab\r\n${END}`],
+      ["a fraction", `2.0\r\nab\r\n${END}`],
+      ["a comma", `2,2\r\nab\r\n${END}`],
+      ["quotes", `"2"\r\nab\r\n${END}`],
+      ["a leading space", ` 2\r\nab\r\n${END}`],
+      ["a leading tab", `\t2\r\nab\r\n${END}`],
+      ["a trailing space", `2 \r\nab\r\n${END}`],
+      ["a trailing tab", `2\t\r\nab\r\n${END}`],
+      ["a space before the extension", `2 ;a\r\nab\r\n${END}`],
+      ["a trailing NUL", `2\0\r\nab\r\n${END}`],
+      ["a no-break space", `\xa02\r\nab\r\n${END}`],
+      ["a full-width digit", `\xef\xbc\x92\r\nab\r\n${END}`],
+      ["2^64 + 2", `10000000000000002\r\nab\r\n${END}`],
+      ["2^32 + 2 beyond the data", `1${"0".repeat(16)}2\r\nab\r\n${END}`],
+      ["sixteen fs", `ffffffffffffffff\r\nab\r\n${END}`],
+      ["many leading zeros", `${"0".repeat(64)}2\r\nab\r\n${END}`],
+      ["zero with many zeros", `${"0".repeat(64)}\r\n\r\n`],
+      ["a negative zero", "-0\r\n\r\n"],
+      ["a request instead of a size", "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ]),
+  ),
+  ...brokenBody(
+    "§7.1 CRLF (chunk line terminators: TERM.EXT, EXT.TERM, SPILL; Ortiz Martin 2025)",
+    rows([
+      ["a bare LF behind the size", `2\nab\r\n${END}`],
+      ["a bare CR behind the size", `2\rab\r\n${END}`],
+      ["CR CR LF behind the size", `2\r\r\nab\r\n${END}`],
+      ["LF CR behind the size", `2\n\rab\r\n${END}`],
+      ["CR and another byte behind the size", `2\rXab\r\n${END}`],
+      ["no CRLF behind the data", `2\r\nab${END}`],
+      ["a bare LF behind the data", `2\r\nab\n${END}`],
+      ["a bare CR behind the data", `2\r\nab\r${END}`],
+      ["two other bytes behind the data", `2\r\nabXX${END}`],
+      ["more data than the size", `2\r\nabc\r\n${END}`],
+      ["less data than the size", `5\r\nab\r\n${END}`],
+      ["a bare LF behind the last size", "0\n\r\n"],
+      ["bare LFs behind the last chunk", "0\n\n"],
+      ["a bare CR behind the last size", "0\r\r\n"],
+      ["CR and a byte instead of the last line", "0\r\n\rX"],
+      ["a bare LF instead of the last line", "0\r\n\nX: y\r\n\r\n"],
+    ]),
+  ),
+  ...brokenBody(
+    "§7.1.1 chunk extensions",
+    rows([
+      ["a bare LF in an extension", `2;a\nab\r\n${END}`],
+      ["a bare LF in an extension that hides a chunk", `2;\nxx\r\nab\r\n${END}`],
+      ["a bare CR in an extension", `2;a\rb\r\nab\r\n${END}`],
+      ["a quoted bare LF in an extension", `2;a="\n"\r\nab\r\n${END}`],
+      ["NUL in an extension", `2;a\0\r\nab\r\n${END}`],
+      ["a control byte in an extension", `2;a=\x01\r\nab\r\n${END}`],
+      ["DEL in an extension", `2;\x7f\r\nab\r\n${END}`],
+      ["an extension on the last chunk with a bare LF", "0;a\n\r\n"],
+      ["a huge extension", `2;${"a".repeat(20_000)}\r\nab\r\n${END}`],
+      [
+        "many extensions that are huge together",
+        `${`1;${"b".repeat(3000)}\r\na\r\n`.repeat(8)}${END}`,
+      ],
+    ]),
+  ),
+  ...brokenBody(
+    "§7.1.2 trailer section",
+    rows([
+      ["no colon", "0\r\nabc\r\n\r\n"],
+      ["an empty name", "0\r\n: a\r\n\r\n"],
+      ["a space before the colon", "0\r\nA : b\r\n\r\n"],
+      ["an obs-fold", "0\r\nA: b\r\n c\r\n\r\n"],
+      ["a fold at once", "0\r\n A: b\r\n\r\n"],
+      ["a bare LF", "0\r\nA: b\n\r\n"],
+      ["bare LFs", "0\r\nA: b\n\n"],
+      ["a bare CR", "0\r\nA: b\rC: d\r\n\r\n"],
+      ["NUL in a value", "0\r\nA: \0\r\n\r\n"],
+      ["a control byte in a value", "0\r\nA: \x08\r\n\r\n"],
+      ["a control byte in a name", "0\r\nA\x08: b\r\n\r\n"],
+      ["a request line for a trailer (TR.TR)", "0\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"],
+      ["too many trailers", `0\r\n${"A: b\r\n".repeat(200)}\r\n`],
+      ["trailers too large", `0\r\nA: ${"b".repeat(70_000)}\r\n\r\n`],
+    ]),
+  ),
+  ...accepted(
+    "§7.1.2 and RFC 9110 §6.5.1: framing fields in trailers change nothing",
+    rows([
+      ["Content-Length in trailers", `3\r\nabc\r\n0\r\nContent-Length: 100\r\n\r\n`],
+      ["Transfer-Encoding in trailers", "0\r\nTransfer-Encoding: chunked\r\n\r\n"],
+      ["Host in trailers", "0\r\nHost: y\r\n\r\n"],
+      ["Connection in trailers", "0\r\nConnection: close\r\n\r\n"],
+      ["Upgrade in trailers", "0\r\nUpgrade: h2c\r\n\r\n"],
+    ]),
+  ),
+  ...accepted(
+    "§7.1 what is allowed",
+    rows([
+      ["capital digits", `A\r\n0123456789\r\n${END}`],
+      ["leading zeros", `002\r\nab\r\n${END}`],
+      ["an extension", `2;a=b\r\nab\r\n${END}`],
+      ["a quoted extension with a semicolon", `2;a="b;c"\r\nab\r\n${END}`],
+      ["an extension on the last chunk", "2\r\nab\r\n0;x\r\n\r\n"],
+      ["zeros for the last chunk", "2\r\nab\r\n000\r\n\r\n"],
+      ["a trailer", "2\r\nab\r\n0\r\nX-Sum: 1\r\n\r\n"],
+      ["data that looks like the end", `5\r\n0\r\n\r\n\r\n${END}`],
+    ]),
+  ),
+  ...truncated(
+    "§8 incomplete messages",
+    ["/first!"],
+    [
+      [
+        "the body stops before its length",
+        "POST /first HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
+      ],
+      ["the body never comes", "POST /first HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"],
+      ["chunks stop inside a size", `${HEAD}2`],
+      ["chunks stop inside the data", `${HEAD}5\r\nab`],
+      ["chunks stop behind the data", `${HEAD}2\r\nab`],
+      ["chunks stop before the last one", `${HEAD}2\r\nab\r\n`],
+      ["chunks stop inside the last one", `${HEAD}2\r\nab\r\n0\r\n`],
+      ["chunks stop inside the trailers", `${HEAD}2\r\nab\r\n0\r\nA: b\r\n`],
+    ],
+  ),
+  ...truncated(
+    "§8 incomplete heads",
+    [],
+    [
+      ["half a method", "GE"],
+      ["half a request line", "GET /first HTT"],
+      ["no empty line", "GET /first HTTP/1.1\r\nHost: x\r\n"],
+      ["half an empty line", "GET /first HTTP/1.1\r\nHost: x\r\n\r"],
+      ["nothing but an empty line", "\r\n"],
+    ],
+  ),
+];

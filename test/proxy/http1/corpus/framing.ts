@@ -1,0 +1,245 @@
+import { accepted, type HttpCase, refused, refusedSecond, SMUGGLED, swallowed } from "./case.ts";
+
+const post = (fields: string, body = ""): string =>
+  `POST /first HTTP/1.1\r\nHost: x\r\n${fields}\r\n\r\n${body}`;
+const both = (a: string, b: string): string => post(`${a}\r\n${b}`, "0\r\n\r\n");
+const LENGTH = "Content-Length: 6";
+const CHUNKED = "Transfer-Encoding: chunked";
+
+/** The ways in which people have hidden `chunked` from one of two parsers. */
+const HIDDEN_CHUNKED: readonly (readonly [name: string, field: string])[] = [
+  ["xchunked", "Transfer-Encoding: xchunked"],
+  ["chunkedx", "Transfer-Encoding: chunkedx"],
+  ["chunk", "Transfer-Encoding: chunk"],
+  ["a space before the colon", "Transfer-Encoding : chunked"],
+  ["a tab before the colon", "Transfer-Encoding\t: chunked"],
+  ["a leading space", " Transfer-Encoding: chunked"],
+  ["a leading tab", "\tTransfer-Encoding: chunked"],
+  ["a vertical tab before the value", "Transfer-Encoding: \x0bchunked"],
+  ["a form feed before the value", "Transfer-Encoding: \x0cchunked"],
+  ["a no-break space before the value", "Transfer-Encoding: \xa0chunked"],
+  ["NUL behind the value", "Transfer-Encoding: chunked\0"],
+  ["a vertical tab behind the value", "Transfer-Encoding: chunked\x0b"],
+  ["a control byte before the value", "Transfer-Encoding: \x01chunked"],
+  ["0xFF behind the value", "Transfer-Encoding: chunked\xff"],
+  ["a folded value", "Transfer-Encoding:\r\n chunked"],
+  ["a value folded with a tab", "Transfer-Encoding:\r\n\tchunked"],
+  ["folded inside the word", "Transfer-Encoding: chun\r\n ked"],
+  ["a fold before identity", "Transfer-Encoding: chunked\r\n , identity"],
+  ["a bare LF before the field", "X: y\nTransfer-Encoding: chunked"],
+  ["a bare CR before the field", "X: y\rTransfer-Encoding: chunked"],
+  ["LF inside the name", "Transfer-\nEncoding: chunked"],
+  ["CR behind the value", "Transfer-Encoding: chunked\r"],
+  ["NUL in the name", "Transfer-Encoding\0: chunked"],
+  ["a quoted value", 'Transfer-Encoding: "chunked"'],
+  ["a value in apostrophes", "Transfer-Encoding: 'chunked'"],
+  ["a leading comma", "Transfer-Encoding: ,chunked"],
+  ["a trailing comma", "Transfer-Encoding: chunked,"],
+  ["a parameter", "Transfer-Encoding: chunked;q=1"],
+  ["a semicolon", "Transfer-Encoding: chunked;"],
+  ["identity", "Transfer-Encoding: identity"],
+  ["identity, chunked", "Transfer-Encoding: identity, chunked"],
+  ["chunked, identity", "Transfer-Encoding: chunked, identity"],
+  ["gzip, chunked", "Transfer-Encoding: gzip, chunked"],
+  ["chunked, gzip", "Transfer-Encoding: chunked, gzip"],
+  ["chunked twice in a list", "Transfer-Encoding: chunked, chunked"],
+  ["chunked in two fields", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"],
+  [
+    "chunked and identity in two fields",
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+  ],
+  ["x and chunked in two fields", "Transfer-Encoding: x\r\nTransfer-Encoding: chunked"],
+  ["two fields in different case", "Transfer-Encoding: chunked\r\ntransfer-encoding: x"],
+  ["an empty field beside it", "Transfer-Encoding:\r\nTransfer-Encoding: chunked"],
+  ["an empty value", "Transfer-Encoding:"],
+  ["cow", "Transfer-Encoding: cow"],
+  ["a Kelvin sign", "Transfer-Encoding: chun\xe2\x84\xaaed"],
+  ["two colons", "Transfer-Encoding:: chunked"],
+  ["a space in the name", "Transfer Encoding: chunked\r\nTransfer-Encoding: x"],
+  ["deflate", "Transfer-Encoding: deflate"],
+  ["chunked and a comment", "Transfer-Encoding: chunked (really)"],
+];
+
+/** Values of Content-Length that two parsers may read differently. */
+const BAD_LENGTHS: readonly (readonly [name: string, value: string])[] = [
+  ["empty", ""],
+  ["a plus sign", "+6"],
+  ["a minus sign", "-6"],
+  ["minus zero", "-0"],
+  ["hexadecimal", "0x6"],
+  ["an exponent", "6e0"],
+  ["a fraction", "6.0"],
+  ["a digit group", "6_0"],
+  ["a thousands separator", "6,000"],
+  ["a list of equals", "6, 6"],
+  ["a list of different ones", "6, 0"],
+  ["a space within", "6 0"],
+  ["a tab within", "6\t0"],
+  ["trailing text", "6abc"],
+  ["leading text", "a6"],
+  ["a vertical tab before", "\x0b6"],
+  ["a no-break space before", "\xa06"],
+  ["NUL behind", "6\0"],
+  ["quotes", '"6"'],
+  ["a semicolon", "6;"],
+  ["a word", "six"],
+  ["infinity", "Infinity"],
+  ["NaN", "NaN"],
+  ["2^64", "18446744073709551616"],
+  ["2^64 + 6", "18446744073709551622"],
+  ["2^63", "9223372036854775808"],
+  ["twenty nines", "99999999999999999999"],
+  ["many leading zeros", `${"0".repeat(30)}6`],
+  ["full-width digits", "\xef\xbc\x96"],
+  ["Arabic-Indic digits", "\xd9\xa6"],
+  ["superscript two", "\xb2"],
+  ["octal with o", "0o6"],
+  ["binary", "0b110"],
+  ["a trailing comma", "6,"],
+  ["a leading comma", ",6"],
+  ["a parenthesis", "(6)"],
+];
+
+/** Where a message ends (RFC 9112 §6). */
+export const FRAMING: readonly HttpCase[] = [
+  ...refused("§6.3.3 CL.TE and TE.CL (Watchfire 2005; Kettle, HTTP Desync Attacks, 2019)", 400, [
+    ["CL.TE", both(LENGTH, CHUNKED)],
+    ["TE.CL", both(CHUNKED, LENGTH)],
+    [
+      "CL.TE with the length of the whole",
+      post(`Content-Length: ${SMUGGLED.length + 5}\r\n${CHUNKED}`, "0\r\n\r\n"),
+    ],
+    [
+      "TE.CL with a chunk",
+      post(`Content-Length: 4\r\n${CHUNKED}`, "5c\r\nGPOST /smuggled HTTP/1.1\r\n\r\n0\r\n\r\n"),
+    ],
+    ["CL.0 with chunked", both("Content-Length: 0", CHUNKED)],
+    ["chunked in capitals", both(LENGTH, "TRANSFER-ENCODING: CHUNKED")],
+    ["a bad length with chunked", both("Content-Length: x", CHUNKED)],
+    ["two lengths with chunked", both(`${LENGTH}\r\n${LENGTH}`, CHUNKED)],
+    ["GET with both", `GET /first HTTP/1.1\r\nHost: x\r\n${LENGTH}\r\n${CHUNKED}\r\n\r\n0\r\n\r\n`],
+    [
+      "both with Connection naming the length",
+      both(`Connection: content-length\r\n${LENGTH}`, CHUNKED),
+    ],
+    [
+      "both with Connection naming the coding",
+      both(`Connection: transfer-encoding\r\n${LENGTH}`, CHUNKED),
+    ],
+  ]),
+  ...refused(
+    "TE.TE obfuscation (Kettle 2019; §6.1)",
+    400,
+    HIDDEN_CHUNKED.map(([name, field]) => [`TE.TE: ${name}`, post(field, "0\r\n\r\n")] as const),
+  ),
+  ...refused(
+    "TE.TE beside a length (Kettle 2019; §6.3.3)",
+    400,
+    HIDDEN_CHUNKED.map(
+      ([name, field]) => [`CL.TE: ${name}`, post(`${LENGTH}\r\n${field}`, "0\r\n\r\nG")] as const,
+    ),
+  ),
+  ...refused(
+    "§6.3.5 and RFC 9110 §8.6 Content-Length",
+    400,
+    BAD_LENGTHS.map(
+      ([name, value]) => [`a length: ${name}`, post(`Content-Length: ${value}`, "abcdef")] as const,
+    ),
+  ),
+  ...refused("§6.3.5 one length", 400, [
+    ["two equal lengths", post(`${LENGTH}\r\n${LENGTH}`, "abcdef")],
+    ["two different lengths", post(`${LENGTH}\r\nContent-Length: 0`, "abcdef")],
+    ["two lengths in different case", post(`${LENGTH}\r\ncontent-length: 0`, "abcdef")],
+    ["two lengths apart", post(`${LENGTH}\r\nA: b\r\nContent-Length: 6`, "abcdef")],
+    ["an empty second length", post(`${LENGTH}\r\nContent-Length:`, "abcdef")],
+    ["a space before the colon", post("Content-Length : 6", "abcdef")],
+    ["a tab before the colon", post("Content-Length\t: 6", "abcdef")],
+    ["an indented length", post(" Content-Length: 6", "abcdef")],
+    ["a length within a fold", post("A: b\r\n Content-Length: 6", "abcdef")],
+    ["a folded length", post("Content-Length: 6\r\n 0", "abcdef")],
+    ["a length after a bare LF", post("A: b\nContent-Length: 6", "abcdef")],
+    ["a length after a bare CR", post("A: b\rContent-Length: 6", "abcdef")],
+    ["NUL in the name", post("Content-Length\0: 6", "abcdef")],
+  ]),
+  ...swallowed("CL.0 and fat requests (Kettle, Browser-Powered Desync, 2022): the body is a body", [
+    ["CL.0: a POST whose body is a request", post(`Content-Length: ${SMUGGLED.length}`, SMUGGLED)],
+    [
+      "a fat GET",
+      `GET /first HTTP/1.1\r\nHost: x\r\nContent-Length: ${SMUGGLED.length}\r\n\r\n${SMUGGLED}`,
+    ],
+    [
+      "a fat HEAD",
+      `HEAD /first HTTP/1.1\r\nHost: x\r\nContent-Length: ${SMUGGLED.length}\r\n\r\n${SMUGGLED}`,
+    ],
+    [
+      "a fat DELETE",
+      `DELETE /first HTTP/1.1\r\nHost: x\r\nContent-Length: ${SMUGGLED.length}\r\n\r\n${SMUGGLED}`,
+    ],
+    [
+      "a fat OPTIONS",
+      `OPTIONS /first HTTP/1.1\r\nHost: x\r\nContent-Length: ${SMUGGLED.length}\r\n\r\n${SMUGGLED}`,
+    ],
+    [
+      "a chunk that is a request",
+      post(CHUNKED, `${SMUGGLED.length.toString(16)}\r\n${SMUGGLED}\r\n0\r\n\r\n`),
+    ],
+    [
+      "a fat GET in chunks",
+      `GET /first HTTP/1.1\r\nHost: x\r\n${CHUNKED}\r\n\r\n${SMUGGLED.length.toString(16)}\r\n${SMUGGLED}\r\n0\r\n\r\n`,
+    ],
+    [
+      "Connection naming Content-Length (hop-by-hop abuse, Davison 2019)",
+      post(`Connection: content-length\r\nContent-Length: ${SMUGGLED.length}`, SMUGGLED),
+    ],
+    [
+      "Connection naming Content-Length among others",
+      post(
+        `Connection: keep-alive, Content-Length, host\r\nContent-Length: ${SMUGGLED.length}`,
+        SMUGGLED,
+      ),
+    ],
+    [
+      "Connection naming Transfer-Encoding",
+      post(
+        `Connection: Transfer-Encoding\r\n${CHUNKED}`,
+        `${SMUGGLED.length.toString(16)}\r\n${SMUGGLED}\r\n0\r\n\r\n`,
+      ),
+    ],
+    ["leading zeros in the length", post(`Content-Length: 000${SMUGGLED.length}`, SMUGGLED)],
+    [
+      "Expect: 100-continue with the body at once (Kettle, HTTP/1.1 must die, 2025)",
+      post(`Expect: x\r\nContent-Length: ${SMUGGLED.length}`, SMUGGLED),
+    ],
+  ]),
+  ...accepted("§6.3.7 no framing, no body", [
+    ["POST without a length", "POST /first HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ["PUT with length 0", "PUT /first HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"],
+    ["a length of 00", post("Content-Length: 00")],
+    ["chunked in mixed case", post("tRANSFER-eNCODING: cHUNKED", "0\r\n\r\n")],
+    ["chunked between spaces", post("Transfer-Encoding: \t chunked \t", "0\r\n\r\n")],
+    ["Content_Length is another field", post("Content_Length: 6")],
+    ["Transfer_Encoding is another field", post("Transfer_Encoding: chunked")],
+    ["Transfer.Encoding is another field", post("Transfer.Encoding: chunked")],
+    ["X-Content-Length is another field", post("X-Content-Length: 6")],
+    ["TE names what the client takes", post("TE: trailers, chunked;q=0")],
+    ["Content-Encoding is no framing", post("Content-Encoding: chunked")],
+  ]),
+  ...refusedSecond("§9.3 the body ends where the length says", [
+    ["a short length", post("Content-Length: 3", "abc\0def")],
+    ["a length of zero and a body", post("Content-Length: 0", "abc def")],
+    ["a POST without a length and a body", "POST /first HTTP/1.1\r\nHost: x\r\n\r\nab(c=d\r\n\r\n"],
+    ["data behind the last chunk", post(CHUNKED, "0\r\n\r\n\0")],
+    ["CR behind a body", post("Content-Length: 3", "abc\r")],
+    ["LF behind a body", post("Content-Length: 3", "abc\n")],
+    [
+      "a bad request in the pipeline",
+      `${post("Content-Length: 3", "abc")}GET /smuggled HTTP/1.1\r\n\r\n`,
+    ],
+    ["CL.TE second in the pipeline", `${post("Content-Length: 3", "abc")}${both(LENGTH, CHUNKED)}`],
+    [
+      "an obs-fold second in the pipeline",
+      `${post("Content-Length: 0")}GET / HTTP/1.1\r\nHost: x\r\n y: z\r\n\r\n`,
+    ],
+    ["a bare LF second in the pipeline", `${post("Content-Length: 0")}GET / HTTP/1.1\nHost: x\n\n`],
+  ]),
+];
