@@ -8,7 +8,7 @@ import type { Exchange } from "./upstream/exchange.ts";
 export function injectFault(exchange: Exchange, route: RouteConfig, next: () => void): void {
   const filter = exchange.manager.faultFilter;
   const fault = filter && (route.fault ?? filter);
-  if (fault === undefined || !applies(fault, exchange, route)) {
+  if (fault === undefined || !applies(fault, exchange)) {
     next();
     return;
   }
@@ -33,14 +33,10 @@ export function injectFault(exchange: Exchange, route: RouteConfig, next: () => 
   exchange.delay(fault.delay.durationMs, goOn);
 }
 
-function applies(fault: FaultConfig, exchange: Exchange, route: RouteConfig): boolean {
+function applies(fault: FaultConfig, exchange: Exchange): boolean {
   if (fault.delay === undefined && fault.abort === undefined) return false;
   if (fault.upstreamCluster !== undefined) {
-    const { action } = route;
-    const isFor =
-      action.kind === "forward" &&
-      action.clusters.some(({ cluster }) => cluster === fault.upstreamCluster);
-    if (!isFor) return false;
+    if (exchange.clusterChoice?.cluster !== fault.upstreamCluster) return false;
   }
   return fault.headers.every((matcher) => matcher.matches(exchange.get(matcher.name)));
 }

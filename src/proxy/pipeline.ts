@@ -17,6 +17,7 @@ export function handleRequest(exchange: Exchange): void {
   const route = matchRoute(exchange);
   if (route === undefined) return;
   exchange.route = route;
+  if (route.action.kind === "forward") chooseCluster(exchange, route.action);
   if (exchange.manager.filters.length === 0) act(exchange, route);
   else runFilters(exchange, route, () => act(exchange, route));
 }
@@ -132,6 +133,7 @@ function matchRoute(exchange: Exchange): RouteConfig | undefined {
     const route = selectRoute(host.routes, exchange.target, exchange);
     if (route !== undefined) return route;
   }
+  count(exchange, "no_route");
   exchange.fail({ kind: "routeNotFound" });
   return undefined;
 }
@@ -143,6 +145,7 @@ function answerDirectly(
   action: Extract<RouteActionConfig, { kind: "direct" }>,
 ): void {
   const { status, body } = action;
+  count(exchange, "rq_direct_response");
   exchange.reply({ status, body, details: "direct_response", isOverloaded: false }, []);
 }
 
@@ -150,6 +153,7 @@ function redirect(
   exchange: Exchange,
   action: Extract<RouteActionConfig, { kind: "redirect" }>,
 ): void {
+  count(exchange, "rq_direct_response");
   const location = action.location(exchange.target, exchange.head.authority);
   exchange.reply(
     { status: action.status, body: "", details: "direct_response", isOverloaded: false },
@@ -157,12 +161,24 @@ function redirect(
   );
 }
 
-function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction): void {
-  const { context, config, head } = exchange;
+/** Before the filters, so that what they answer counts for the cluster it kept from (as in Envoy). */
+function chooseCluster(exchange: Exchange, action: ForwardAction): void {
+  const { context, config } = exchange;
   const random = action.clusters.length > 1 ? context.random() : 0;
-  const choice = pickWeighted(action.clusters, action.totalWeight, random);
-  const clusterConfig = choice === undefined ? undefined : config.cluster(choice.cluster);
+  exchange.clusterChoice = pickWeighted(action.clusters, action.totalWeight, random);
+  if (exchange.clusterChoice === undefined) return;
+  exchange.upstreamCluster = config.cluster(exchange.clusterChoice.cluster);
+}
+
+function count(exchange: Exchange, stat: string): void {
+  const { manager, context } = exchange;
+  context.telemetry.counter(`http.${manager.statPrefix}.${stat}`).add(1);
+}
+
+function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction): void {
+  const { context, head, clusterChoice: choice, upstreamCluster: clusterConfig } = exchange;
   if (choice === undefined || clusterConfig === undefined) {
+    count(exchange, "no_cluster");
     exchange.fail({ kind: "clusterNotFound", status: action.clusterNotFoundStatus });
     return;
   }

@@ -18,10 +18,12 @@ for (const protocols of COMBINATIONS) {
     for (const row of rowsFor(protocols)) {
       const todo = row.todo === undefined ? {} : { todo: row.todo };
       await t.test(row.name, todo, () => {
-        const [theirs, mine] = [envoy.get(row.name), ours.get(row.name)];
+        const [theirs, mine] = [envoy.answers.get(row.name), ours.answers.get(row.name)];
         assert.ok(theirs !== undefined && mine !== undefined);
         assertAlike(row, theirs, mine);
+        assert.equal(ours.log.get(row.name), envoy.log.get(row.name));
       });
     }
+    await t.test("counters", () => assert.deepEqual(ours.stats, envoy.stats));
   });
 }

@@ -131,6 +131,7 @@ export class ServerConnection
   }
 
   sendContinue(): void {
+    this.#stats.byClass[1]?.add(1);
     this.#output.text("HTTP/1.1 100 Continue\r\n\r\n");
     this.#output.flush();
   }
@@ -366,6 +367,7 @@ export class ServerConnection
     this.#output.text(`HTTP/1.1 ${answer.status}${reason}\r\n${headers.encode()}\r\n`);
     this.#output.bytes(body, 0, body.length);
     this.#output.flush();
+    this.#stats.requestsTotal.add(1);
     this.#stats.byClass[Math.floor(answer.status / 100)]?.add(1);
     recordRefusal(this, this.protocol, answer, body.length);
     this.#close();

@@ -20,6 +20,8 @@ interface ClusterStats {
   readonly connectionsActive: Counter;
   readonly connectFail: Counter;
   readonly connectTimeout: Counter;
+  readonly pendingTotal: Counter;
+  readonly pendingActive: Counter;
   readonly pendingOverflow: Counter;
   readonly protocolError: Counter;
   readonly http2Total: Counter;
@@ -46,6 +48,8 @@ function clusterStats(telemetry: RequestTelemetry, name: string): ClusterStats {
     connectTimeout: counter("upstream_cx_connect_timeout"),
     protocolError: counter("upstream_cx_protocol_error"),
     http2Total: counter("upstream_cx_http2_total"),
+    pendingTotal: counter("upstream_rq_pending_total"),
+    pendingActive: gauge("upstream_rq_pending_active"),
     pendingOverflow: counter("upstream_rq_pending_overflow"),
     requestsTotal: counter("upstream_rq_total"),
     requestsActive: gauge("upstream_rq_active"),
@@ -144,6 +148,21 @@ export class ClusterRuntime {
       this.#byStatus.set(status, counter);
     }
     counter.add(1);
+  }
+
+  /** Requests began (or, below zero, ceased) to wait for a connection. */
+  countWaiting(requests: number): void {
+    this.circuit.pending += requests;
+    this.stats.pendingActive.add(requests);
+    if (requests > 0) this.stats.pendingTotal.add(requests);
+  }
+
+  /** Counts a response that the client never sees, because the request was tried again. */
+  countRetriedStatus(status: number): void {
+    const prefix = `cluster.${this.#statName}.retry.upstream_rq`;
+    for (const suffix of ["completed", `${Math.floor(status / 100)}xx`, status]) {
+      this.#context.telemetry.counter(`${prefix}_${suffix}`).add(1);
+    }
   }
 
   closeIdle(nowMs: number): void {

@@ -1,5 +1,4 @@
 import type { OnReadOpts, Socket } from "node:net";
-import { messageOf } from "../../base/index.ts";
 import type { TlsConfig } from "../config/runtime-config.ts";
 import { encodeChunkSize, encodeLastChunk } from "../core/http1/encode.ts";
 import type { ResponseHead } from "../core/http1/head-parser.ts";
@@ -11,6 +10,7 @@ import { Output } from "../http1/output.ts";
 import type { UpstreamRequest, UpstreamRequestHead, UpstreamStream } from "../streams.ts";
 import type { HostPool } from "./host-pool.ts";
 import {
+  connectFailure,
   isHttp2Protocol,
   openUpstreamSocket,
   releaseReadBuffer,
@@ -265,7 +265,8 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
   }
 
   #noteFailure(error: Error): void {
-    if (this.#transportFailure === "") this.#transportFailure = messageOf(error);
+    if (this.#transportFailure === "")
+      this.#transportFailure = connectFailure(error, this.#isConnected);
   }
 
   #onClose(): void {

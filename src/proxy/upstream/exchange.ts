@@ -10,6 +10,7 @@ import type {
   RouteConfig,
   RuntimeConfig,
   VirtualHostConfig,
+  WeightedClusterChoice,
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
 import { grpcStatusOf, isGrpcContentType } from "../core/grpc.ts";
@@ -85,6 +86,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   /** Set on the answer, whoever gives it, after the route's own edits. */
   filterResponseHeaders: readonly (readonly [name: string, value: string])[] = [];
   virtualHost: VirtualHostConfig | undefined;
+  /** The cluster that the route chose for this request; undefined where it does not forward. */
+  clusterChoice: WeightedClusterChoice | undefined;
 
   responseCode = 0;
   responseFlags = "";
@@ -112,6 +115,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #trailers: HeaderBlock | undefined;
   #isRequestComplete = false;
   #isRetry = false;
+  /** The attempt counts among the cluster's active requests. */
+  #isOnUpstream = false;
   #responseHead: ResponseHead | undefined;
   #responseTrailers: HeaderBlock | undefined;
   #responseTimeout: Deadline | undefined;
@@ -143,8 +148,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (this.head.scheme === undefined) return this.connection.isTls ? "https" : "http";
     return this.head.scheme === "https" ? "https" : "http";
   }
+  /** As the upstream sees it; the routes matched `head.authority`. */
   get authority(): string {
-    return this.head.authority;
+    return this.head.headers.first("host") ?? this.head.authority;
   }
   get isGrpc(): boolean {
     return isGrpcContentType(this.head.headers.first("content-type"));
@@ -301,23 +307,22 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#phase = "trying";
     const tried = this.#triedHosts;
     const avoid = plan.retry?.avoidPreviousHosts === true && tried !== undefined;
+    this.attemptCount += 1;
     const host = plan.cluster.pick(
       avoid ? (candidate) => tried.includes(candidate) : undefined,
       plan.retry?.hostSelectionRetryMaxAttempts ?? 0,
       plan.hash?.hash,
     );
     if (host === undefined) {
+      plan.cluster.countStatus(503);
       this.fail({ kind: "noHealthyUpstream" });
       return;
     }
-    this.attemptCount += 1;
     this.#host = host;
     this.upstreamHost = host.endpoint;
     this.#attemptStartMs = this.attemptCount === 1 ? this.startTimeMs : performance.now();
     host.activeRequests += 1;
-    const { stats, circuit } = plan.cluster;
-    stats.requestsTotal.add(1);
-    stats.requestsActive.add(1);
+    const { circuit } = plan.cluster;
     const isAccepted = host.acquire(this, this.head.method, this.downstream.protocol === "HTTP/2");
     circuit.requests += 1;
     if (!isAccepted) this.onReset("overflow", "");
@@ -327,6 +332,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const plan = this.#plan;
     if (plan === undefined) return;
     this.#upstream = connection;
+    plan.cluster.stats.requestsTotal.add(1);
+    plan.cluster.stats.requestsActive.add(1);
+    this.#isOnUpstream = true;
     const { head } = this;
     const { headers } = head;
     if (plan.includeAttemptCount) headers.set("x-envoy-attempt-count", String(this.attemptCount));
@@ -371,12 +379,13 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       return;
     }
     if (reason !== "overflow") this.#recordOutcome({ status: 503, origin: "local" });
-    this.#endAttempt(reason === "protocol error" ? 502 : 503);
     const policy = this.#plan?.retry;
     if (policy !== undefined && retriesReset(policy, reason, hasStarted) && this.#mayRetry()) {
+      this.#endAttempt(undefined);
       this.#retryLater();
       return;
     }
+    this.#endAttempt(reason === "protocol error" ? 502 : 503);
     this.fail({ kind: "reset", reason, transportFailure });
   }
 
@@ -397,7 +406,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       ) &&
       this.#mayRetry()
     ) {
-      this.#endAttempt(head.status);
+      plan.cluster.countRetriedStatus(head.status);
+      this.#endAttempt(undefined);
       const upstream = this.#upstream;
       this.#upstream = undefined;
       upstream?.discard();
@@ -591,9 +601,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       return;
     }
     plan.cluster.stats.perTryTimeout.add(1);
-    this.#abandonAttempt(504);
     const policy = plan.retry;
     if (policy !== undefined && retriesReset(policy, "per try timeout", true) && this.#mayRetry()) {
+      this.#abandonAttempt(undefined);
       this.#retryLater();
       return;
     }
@@ -630,7 +640,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#host = undefined;
     host.activeRequests -= 1;
     plan.cluster.circuit.requests -= 1;
-    plan.cluster.stats.requestsActive.add(-1);
+    if (this.#isOnUpstream) plan.cluster.stats.requestsActive.add(-1);
+    this.#isOnUpstream = false;
     if (status !== undefined) plan.cluster.countStatus(status);
   }
 

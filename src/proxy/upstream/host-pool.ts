@@ -91,7 +91,7 @@ export class HostPool implements HashedHost {
       stats.pendingOverflow.add(1);
       return false;
     }
-    circuit.pending += 1;
+    this.cluster.countWaiting(1);
     this.#waiting.push({ stream, method });
     this.#connectIfNeeded();
     return true;
@@ -103,7 +103,7 @@ export class HostPool implements HashedHost {
     const index = this.#waiting.findIndex((waiting) => waiting.stream === stream);
     if (index < 0) return;
     this.#waiting.splice(index, 1);
-    this.cluster.circuit.pending -= 1;
+    this.cluster.countWaiting(-1);
   }
 
   connected(connection: UpstreamConnection): void {
@@ -115,7 +115,7 @@ export class HostPool implements HashedHost {
   release(connection: UpstreamConnection): void {
     const waiting = this.#waiting.shift();
     if (waiting !== undefined) {
-      this.cluster.circuit.pending -= 1;
+      this.cluster.countWaiting(-1);
       connection.attach(waiting.stream, waiting.method);
       return;
     }
@@ -144,7 +144,7 @@ export class HostPool implements HashedHost {
     // As Envoy: a host that cannot be reached fails all that wait for it.
     const waiting = this.#waiting;
     this.#waiting = [];
-    circuit.pending -= waiting.length;
+    this.cluster.countWaiting(-waiting.length);
     const reason = isTimeout ? "connection timeout" : "remote connection failure";
     for (const { stream } of waiting) stream.onReset(reason, transportFailure);
   }
@@ -208,7 +208,7 @@ export class HostPool implements HashedHost {
       this.#connecting -= 1;
       const waiting = this.#waiting;
       this.#waiting = [];
-      this.cluster.circuit.pending -= waiting.length;
+      this.cluster.countWaiting(-waiting.length);
       const message = error instanceof Error ? error.message : String(error);
       // Later, because the caller has not been told yet that it waits.
       queueMicrotask(() => {

@@ -6,6 +6,7 @@ import type { UpstreamStream } from "../streams.ts";
 import type { HostPool } from "./host-pool.ts";
 import { Http2ClientConnection, readInto } from "./http2-connection.ts";
 import {
+  connectFailure,
   isHttp2Protocol,
   openUpstreamSocket,
   releaseReadBuffer,
@@ -50,7 +51,7 @@ export class Http2Pool {
       stats.pendingOverflow.add(1);
       return false;
     }
-    circuit.pending += 1;
+    this.#pool.cluster.countWaiting(1);
     this.#waiting.push({ stream, method });
     this.#connectIfNeeded();
     return true;
@@ -61,7 +62,7 @@ export class Http2Pool {
     const index = this.#waiting.findIndex((waiting) => waiting.stream === stream);
     if (index < 0) return false;
     this.#waiting.splice(index, 1);
-    this.#pool.cluster.circuit.pending -= 1;
+    this.#pool.cluster.countWaiting(-1);
     return true;
   }
 
@@ -139,7 +140,7 @@ export class Http2Pool {
       this.#failWaiting(isTimeout ? "connection timeout" : "remote connection failure", failure);
     };
     socket.on("error", (error) => {
-      failure = messageOf(error);
+      failure = connectFailure(error, false);
     });
     socket.on("close", onClose);
     this.#connecting.set(socket, tls);
@@ -191,7 +192,7 @@ export class Http2Pool {
   #fallBack(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    this.#pool.cluster.circuit.pending -= waiting.length;
+    this.#pool.cluster.countWaiting(-waiting.length);
     this.#pool.useHttp1();
     for (const { stream, method } of waiting) {
       if (!this.#pool.acquire(stream, method)) stream.onReset("overflow", "");
@@ -203,7 +204,7 @@ export class Http2Pool {
     while (connection.hasCapacity) {
       const waiting = this.#waiting.shift();
       if (waiting === undefined) return;
-      this.#pool.cluster.circuit.pending -= 1;
+      this.#pool.cluster.countWaiting(-1);
       connection.attach(waiting.stream, waiting.method);
     }
     if (this.#waiting.length > 0 && !connection.isUsable) this.#connectIfNeeded();
@@ -212,7 +213,7 @@ export class Http2Pool {
   #failWaiting(reason: "connection timeout" | "remote connection failure", why: string): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    this.#pool.cluster.circuit.pending -= waiting.length;
+    this.#pool.cluster.countWaiting(-waiting.length);
     for (const { stream } of waiting) stream.onReset(reason, why);
   }
 

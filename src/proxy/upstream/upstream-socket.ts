@@ -1,5 +1,6 @@
 import { connect, type OnReadOpts, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import { messageOf } from "../../base/index.ts";
 import type { TlsConfig } from "../config/runtime-config.ts";
 import { clientTlsOptions } from "../tls/client-options.ts";
 import type { HostPool } from "./host-pool.ts";
@@ -53,6 +54,24 @@ export function openUpstreamSocket(
     sessions.set(tls.version, ticket);
   });
   return socket;
+}
+
+const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "Connection refused",
+  ECONNRESET: "Connection reset by peer",
+  ETIMEDOUT: "Connection timed out",
+  EHOSTUNREACH: "No route to host",
+  ENETUNREACH: "Network is unreachable",
+  EADDRNOTAVAIL: "Cannot assign requested address",
+};
+
+/** What went wrong with a connection, in Envoy's words where it has some. */
+export function connectFailure(
+  error: Error & { readonly code?: string },
+  isConnected: boolean,
+): string {
+  const known = error.code === undefined ? undefined : SYSTEM_ERRORS[error.code];
+  return known === undefined || isConnected ? messageOf(error) : `delayed connect error: ${known}`;
 }
 
 const HTTP2_PROTOCOLS: ReadonlySet<string> = new Set(["h2", "istio-h2"]);

@@ -6,6 +6,8 @@ export interface TablePorts {
   readonly a: number;
   readonly b: number;
   readonly dead: number;
+  /** The file of the access log. */
+  readonly log: string;
 }
 
 /** The bootstrap of the table, as Envoy's JSON. */
@@ -18,7 +20,7 @@ export function tableBootstrap(ports: TablePorts, isHttp2: boolean): string {
     node: { id: "table", cluster: "table" },
     admin: { address: address(ports.admin) },
     static_resources: {
-      listeners: [listener(ports.listener)],
+      listeners: [listener(ports.listener, ports.log)],
       clusters: [
         cluster("a", [ports.a]),
         cluster("b", [ports.b]),
@@ -54,10 +56,26 @@ function plainCluster(name: string, ports: readonly number[]) {
   };
 }
 
-function listener(port: number) {
+/** One line per request that says which row it is. */
+const LOG_FORMAT =
+  "%REQ(X-ROW)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %PROTOCOL% " +
+  "%BYTES_RECEIVED% %BYTES_SENT% %ROUTE_NAME% %UPSTREAM_CLUSTER% " +
+  "%UPSTREAM_REQUEST_ATTEMPT_COUNT% %REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %REQ(:AUTHORITY)%\n";
+
+function listener(port: number, log: string) {
   const manager = {
     "@type": `${TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
     stat_prefix: "table",
+    access_log: [
+      {
+        name: "envoy.access_loggers.file",
+        typed_config: {
+          "@type": `${TYPE}envoy.extensions.access_loggers.file.v3.FileAccessLog`,
+          path: log,
+          log_format: { text_format_source: { inline_string: LOG_FORMAT } },
+        },
+      },
+    ],
     use_remote_address: true,
     http_filters: [
       {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,8 +21,15 @@ export interface Protocols {
   readonly upstream: HttpVersion;
 }
 
-/** Answers of a proxy by the row's name. */
-export type Answers = ReadonlyMap<string, RawResponse>;
+/** What a proxy did with the table. */
+export interface Run {
+  /** By the row's name. */
+  readonly answers: ReadonlyMap<string, RawResponse>;
+  /** The lines of the access log, by the row's name. */
+  readonly log: ReadonlyMap<string, string>;
+  /** The counters that both must agree on. */
+  readonly stats: Readonly<Record<string, number>>;
+}
 
 /** The rows that a client of this protocol can send. */
 export function rowsFor({ client }: Protocols): readonly Row[] {
@@ -32,24 +39,26 @@ export function rowsFor({ client }: Protocols): readonly Row[] {
 /** Gives the table to Envoy, then to our proxy, from one bootstrap. */
 export async function runTable(
   protocols: Protocols,
-): Promise<{ readonly envoy: Answers; readonly ours: Answers }> {
+): Promise<{ readonly envoy: Run; readonly ours: Run }> {
   const dir = mkdtempSync(join(tmpdir(), "serin-table-"));
   const isHttp2 = protocols.upstream === "http2";
   const upstreams = [await startEchoUpstream("a", isHttp2), await startEchoUpstream("b", isHttp2)];
   try {
     const [a = 0, b = 0] = upstreams.map(({ port }) => port);
     const [listener, admin, dead] = [await freePort(), await freePort(), await freePort()];
-    const text = tableBootstrap({ listener, admin, a, b, dead }, isHttp2);
+    const log = join(dir, "access.log");
+    const text = tableBootstrap({ listener, admin, a, b, dead, log }, isHttp2);
     const file = join(dir, "bootstrap.json");
     writeFileSync(file, text);
     // One after the other, because it is one file with one listener port.
     const child = await startEnvoy(file, admin);
-    let envoy: Answers;
+    let envoy: Run;
     try {
-      envoy = await ask(protocols, listener, "run1");
+      envoy = await ask(protocols, { listener, admin, log }, "run1");
     } finally {
       await ended(child);
     }
+    rmSync(log);
     const proxy = await runProxy({
       bootstrapText: text,
       logger: createLogger("table", "silent"),
@@ -57,7 +66,7 @@ export async function runTable(
     });
     try {
       await proxy.ready;
-      return { envoy, ours: await ask(protocols, listener, "run2") };
+      return { envoy, ours: await ask(protocols, { listener, admin, log }, "run2") };
     } finally {
       await proxy.stop(0);
     }
@@ -133,23 +142,95 @@ const SEEN_HEADERS = [
   "x-user",
 ];
 
-async function ask(protocols: Protocols, port: number, run: string): Promise<Answers> {
+interface Places {
+  readonly listener: number;
+  readonly admin: number;
+  /** The access log's file. */
+  readonly log: string;
+}
+
+async function ask(protocols: Protocols, places: Places, run: string): Promise<Run> {
   const answers = new Map<string, RawResponse>();
-  for (const row of rowsFor(protocols)) {
+  const send = async (row: Row): Promise<void> => {
     // Failures are counted per key, and each proxy starts with none.
-    const request = row.request.replace(/key=(KEY\d)/, `key=$1-${run}`);
+    const request = marked(row, rowIndex(row)).replace(/key=(KEY\d)/, `key=$1-${run}`);
     const http2 = protocols.client === "http2" ? asHttp2({ ...row, request }) : undefined;
     const response =
       http2 === undefined
-        ? await exchange(port, request, row.isHead)
-        : await exchangeHttp2(port, http2);
+        ? await exchange(places.listener, request, row.isHead)
+        : await exchangeHttp2(places.listener, http2);
     answers.set(row.name, { ...response, body: response.body.replaceAll(`-${run}`, "") });
+  };
+  const rows = rowsFor(protocols);
+  for (const row of rows) if (row.refusal !== true) await send(row);
+  // Before the refusals: their status is each proxy's own.
+  const log = await logOf(protocols, places.log);
+  const stats = await statsOf(places.admin);
+  for (const row of rows) if (row.refusal === true) await send(row);
+  return { answers, log, stats };
+}
+
+function rowIndex(row: Row): number {
+  return ROWS.indexOf(row);
+}
+
+/** A request that says which row it is; a malformed one stays as it is. */
+function marked(row: Row, index: number): string {
+  return row.refusal === true
+    ? row.request
+    : row.request.replace("\r\n", `\r\nx-row: r${index}\r\n`);
+}
+
+/** The access log once it holds every row that both proxies log. */
+async function logOf(protocols: Protocols, file: string): Promise<Run["log"]> {
+  const wanted = rowsFor(protocols).filter((row) => row.refusal !== true);
+  const deadline = Date.now() + 20_000;
+  for (;;) {
+    const lines = existsSync(file) ? readFileSync(file, "utf8").split("\n") : [];
+    const byMark = new Map(lines.map((line) => [line.split(" ", 1)[0] ?? "", line]));
+    const log = new Map<string, string>();
+    for (const row of wanted) {
+      const line = byMark.get(`r${rowIndex(row)}`);
+      if (line !== undefined) log.set(row.name, comparable(row, line));
+    }
+    if (log.size === wanted.length || Date.now() > deadline) return log;
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  return answers;
+}
+
+/** Without what differs by nature: run marks, and the size of what the echo says of addresses. */
+function comparable(row: Row, line: string): string {
+  const fields = line.replaceAll(/-run[12]/g, "").split(" ");
+  if (row.upstream !== undefined) fields[6] = "*";
+  return fields.join(" ");
+}
+
+const COUNTERS =
+  /^(cluster\.[a-z]+\.(upstream_rq_(\d\d\d|\dxx|total|completed|timeout|per_try_timeout|retry|retry_success|retry_overflow|retry_limit_exceeded|pending_overflow)|retry\.upstream_rq_.*|upstream_cx_connect_(fail|timeout))|http\.table\.(downstream_rq_(total|[1-5]xx)|rq_direct_response|rq_redirect|no_route|no_cluster|fault\..*)): (\d+)$/;
+
+async function statsOf(admin: number): Promise<Run["stats"]> {
+  const response = await fetch(`http://127.0.0.1:${admin}/stats`);
+  const stats: Record<string, number> = {};
+  for (const line of (await response.text()).split("\n")) {
+    if (!COUNTERS.test(line)) continue;
+    const [name = "", value] = line.split(": ");
+    if (Number(value) > 0) stats[name] = Number(value);
+  }
+  return stats;
 }
 
 async function startEnvoy(file: string, adminPort: number): Promise<ChildProcess> {
-  const args = ["-c", file, "--concurrency", "1", "--log-level", "off", "--use-dynamic-base-id"];
+  const args = [
+    "-c",
+    file,
+    "--file-flush-interval-msec",
+    "50",
+    "--concurrency",
+    "1",
+    "--log-level",
+    "off",
+    "--use-dynamic-base-id",
+  ];
   const child = spawn(findTool("envoy") ?? "envoy", args, { stdio: ["ignore", "ignore", "pipe"] });
   let output = "";
   child.stderr?.on("data", (chunk) => {
