@@ -122,23 +122,31 @@ export function rewritePath(matcher: PathMatcherLike, target: string, rewrite: s
   return rewrite + path.slice(matcher.prefix.length) + query;
 }
 
+/** What Envoy's URL library writes as an escape: characters that no path may hold (RFC 3986 §3.3). */
+const NOT_IN_PATHS = /["<>^`{|}]/g;
+const UNUSUAL = /[%\\"<>^`{|}]|\/\.|\/\//;
+
 /**
  * The target with its path normalized (RFC 3986 §6.2.2.2 and §6.2.2.3, as Envoy's normalize_path):
- * unreserved characters decoded, dot segments resolved, backslashes turned; with `mergeSlashes`
- * neighbouring slashes become one. Undefined when an encoded NUL hides in it.
+ * unreserved characters decoded, forbidden ones escaped, dot segments resolved (with parameters too:
+ * some servers read `..;x` as `..`), backslashes turned; with `mergeSlashes` neighbouring slashes
+ * become one. Undefined when an encoded NUL hides in it.
  */
 export function normalizeTarget(target: string, mergeSlashes: boolean): string | undefined {
   // The usual target has nothing to normalize.
-  if (!/%|\\|\/\.|\/\//.test(target)) return target;
+  if (!UNUSUAL.test(target)) return target;
   let path = pathOf(target);
   const query = target.slice(path.length);
-  if (/%00/.test(path)) return undefined;
-  path = path.replaceAll("\\", "/").replace(/%([0-9A-Fa-f]{2})/g, (encoded, hex: string) => {
-    const character = String.fromCharCode(Number.parseInt(hex, 16));
-    return /[A-Za-z0-9\-._~]/.test(character) ? character : encoded.toUpperCase();
-  });
-  if (mergeSlashes) path = path.replace(/\/{2,}/g, "/");
-  return removeDotSegments(path) + query;
+  if (path.includes("%00")) return undefined;
+  path = path
+    .replaceAll("\\", "/")
+    .replace(/%([0-9A-Fa-f]{2})/g, (encoded, hex: string) => {
+      const character = String.fromCharCode(Number.parseInt(hex, 16));
+      return /[A-Za-z0-9\-._~]/.test(character) ? character : encoded;
+    })
+    .replace(NOT_IN_PATHS, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+  path = removeDotSegments(path);
+  return (mergeSlashes ? mergeNeighbours(path) : path) + query;
 }
 
 function removeDotSegments(path: string): string {
@@ -146,10 +154,12 @@ function removeDotSegments(path: string): string {
   const segments = path.split("/");
   for (const [index, segment] of segments.entries()) {
     const isLast = index === segments.length - 1;
-    if (segment === "..") {
+    const parameters = segment.indexOf(";");
+    const name = parameters < 0 ? segment : segment.slice(0, parameters);
+    if (name === "..") {
       if (out.length > 1) out.pop();
       if (isLast) out.push("");
-    } else if (segment === ".") {
+    } else if (name === ".") {
       if (isLast) out.push("");
     } else {
       out.push(segment);
@@ -157,4 +167,11 @@ function removeDotSegments(path: string): string {
   }
   const joined = out.join("/");
   return joined === "" ? "/" : joined;
+}
+
+/** Envoy keeps a first and a last slash, even when nothing stands between them. */
+function mergeNeighbours(path: string): string {
+  if (!path.includes("//")) return path;
+  const names = path.split("/").filter((name) => name !== "");
+  return `/${names.join("/")}${path.endsWith("/") ? "/" : ""}`;
 }

@@ -80,6 +80,21 @@ const regexes: readonly [pattern: string, text: string, matches: boolean][] = [
   ["\\Aab\\z", "ab", true],
   ["[]a]+", "]a", true],
   ["\\d{2,3}", "1234", false],
+  ["\\d{2,3}", "123", true],
+  ["a{0}b", "b", true],
+  ["(ab){2,}", "ababab", true],
+  ["(ab){2,}", "ab", false],
+  ["x{,2}", "x{,2}", true],
+  ["a(?i)b(?-i)c", "aBc", true],
+  ["a(?i)b(?-i)c", "aBC", false],
+  ["(a(?i)b)c", "aBC", false],
+  ["(?i:[a-f0-9]+)z", "A0z", true],
+  ["(?i)[^a]", "A", false],
+  [".", "\u2028", true],
+  ["\\pL\\PL\\p{Lu}", "a1B", true],
+  ["\\p{Greek}", "a", false],
+  ["[\\w.]+\\x41\\x{42}", "_.AB", true],
+  ["(?U)a+", "aaa", true],
 ];
 for (const [pattern, text, matches] of regexes) {
   test(`RE2 ${pattern} ${matches ? "matches" : "does not match"} ${text}`, () => {
@@ -195,14 +210,16 @@ for (const [name, json, expected] of refused) {
   });
 }
 
-test("a hostile expression ends in time", async () => {
-  const { enableLinearRegExpFallback } = await import("../../../src/proxy/regexp-engine.ts");
-  enableLinearRegExpFallback();
-  const table = compile(one(to({ safe_regex: { regex: "(a+)+b" } })));
-  const path = table.virtualHost("x")?.routes[0]?.path;
-  assert.ok(path?.kind === "regex");
-  assert.equal(path.regex.test("a".repeat(5000)), false);
-});
+for (const regex of ["(a+)+b", "(?i)(a+)+b", "(a{1,9}){1,9}b", "(\\pL+)+1", "(?i:(a|aa)+)$(b)"]) {
+  test(`the hostile expression ${regex} ends in time`, async () => {
+    const { enableLinearRegExpFallback } = await import("../../../src/proxy/regexp-engine.ts");
+    enableLinearRegExpFallback();
+    const table = compile(one(to({ safe_regex: { regex } })));
+    const path = table.virtualHost("x")?.routes[0]?.path;
+    assert.ok(path?.kind === "regex");
+    assert.equal(path.regex.test("a".repeat(5000)), false);
+  });
+}
 
 test("defaults are Envoy's: 15 s, one retry with 25..250 ms, 503 for a missing cluster", () => {
   const table = compile(one(to({ prefix: "/" }, { retry_policy: { retry_on: "5xx, reset" } })));

@@ -110,10 +110,22 @@ const NORMAL = [
   ["/a/..", "/"],
   ["/a/b/.", "/a/b/"],
   ["/%61%2e%2e/%2E%2e/b", "/b"],
-  ["/a%2fb", "/a%2Fb"],
+  ["/a%2fb", "/a%2fb"],
   ["/a\\b", "/a/b"],
   ["/a//b", "/a//b"],
   ["/a%00b", undefined],
+  // As Envoy 1.40 answers with normalize_path.
+  ["/a;b/..;/c", "/c"],
+  ["/a/..;x=1/b", "/b"],
+  ["/a/.;/b", "/a/b"],
+  ["/a/..%3b/b", "/a/..%3b/b"],
+  ["/%4%41", "/%4A"],
+  ["/%zz%4", "/%zz%4"],
+  ["/a%c0%af", "/a%c0%af"],
+  ['/[]{}|^`"<>', "/[]%7B%7D%7C%5E%60%22%3C%3E"],
+  ["/a?{}|", "/a?{}|"],
+  // Envoy leaves this as `/a/..;/b`, which some servers read as `/b`: resolved here.
+  ["/a/%2e%2e;/b", "/b"],
 ] as const;
 for (const [target, expected] of NORMAL) {
   test(`${target} is normalized to ${expected}`, () =>
@@ -122,6 +134,14 @@ for (const [target, expected] of NORMAL) {
 
 test("slashes are merged only when asked", () => {
   assert.equal(normalizeTarget("//a///b?c//d", true), "/a/b?c//d");
+  for (const [target, merged] of [
+    ["//", "//"],
+    ["///", "//"],
+    ["//a/..", "//"],
+    ["//a//", "/a/"],
+  ] as const) {
+    assert.equal(normalizeTarget(target, true), merged, target);
+  }
 });
 
 test("normalizing twice changes nothing more, and no dot segment is left", () => {
