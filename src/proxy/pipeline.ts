@@ -1,15 +1,25 @@
 import { randomUUID } from "node:crypto";
 import type { ClusterConfig, RouteActionConfig, RouteConfig } from "./config/runtime-config.ts";
 import { type RequestHash, requestHash } from "./core/hash-policy.ts";
-import { normalizeTarget, pathOf, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
+import {
+  connectRoutes,
+  normalizeTarget,
+  pathOf,
+  pickWeighted,
+  rewritePath,
+  selectRoute,
+} from "./core/route.ts";
+import { allowsUpgrade, wantedUpgrade } from "./core/upgrade.ts";
 import { runFilters } from "./filters.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
 import { mutateHeaders } from "./http1/header-mutation.ts";
+import type { Tunnel } from "./streams.ts";
 import type { Exchange } from "./upstream/exchange.ts";
 
 /** What happens to a request, in this order. A step that answers returns false and ends it. */
 export function handleRequest(exchange: Exchange): void {
-  if (!refuseUpgrades(exchange)) return;
+  const upgrade = wantedUpgrade(exchange.head.method, exchange.head.upgrade);
+  if (upgrade !== undefined) exchange.downstream.expectTunnel();
   if (!normalizePath(exchange)) return;
   sanitizeHeaders(exchange);
   setForwardedHeaders(exchange);
@@ -17,6 +27,7 @@ export function handleRequest(exchange: Exchange): void {
   const route = matchRoute(exchange);
   if (route === undefined) return;
   exchange.route = route;
+  if (upgrade !== undefined && !acceptUpgrade(exchange, route, upgrade)) return;
   if (route.action.kind === "forward") chooseCluster(exchange, route.action);
   if (exchange.manager.filters.length === 0) act(exchange, route);
   else runFilters(exchange, route, () => act(exchange, route));
@@ -35,24 +46,27 @@ function act(exchange: Exchange, route: RouteConfig): void {
   }
 }
 
-/** No upgrade is configured: Envoy answers 403; `h2c` is only ignored, as any server may. */
-function refuseUpgrades(exchange: Exchange): boolean {
-  const { method, upgrade } = exchange.head;
-  if (method === "CONNECT") {
-    // The client may already be sending what belongs in the tunnel: nothing after it is a request.
-    exchange.downstream.closeAfterAnswer();
-    exchange.fail({ kind: "routeNotFound" });
-    return false;
-  }
-  if (upgrade === undefined || upgrade.toLowerCase() === "h2c") return true;
-  exchange.downstream.closeAfterAnswer();
+/** As Envoy: 403 for an upgrade that neither the route nor the connection manager allows. */
+function acceptUpgrade(exchange: Exchange, route: RouteConfig, upgrade: string): boolean {
+  const ofRoute = route.action.kind === "forward" ? route.action.upgrades : undefined;
+  // Over HTTP/2 there is only CONNECT, which is not offered there.
+  const isHttp1 = exchange.downstream.protocol !== "HTTP/2";
+  if (isHttp1 && allowsUpgrade(upgrade, ofRoute, exchange.manager.upgrades)) return true;
   exchange.fail({ kind: "upgradeRefused" });
   return false;
+}
+
+function tunnelOf({ head }: Exchange, action: ForwardAction): Tunnel | undefined {
+  if (head.method === "CONNECT") return { kind: action.terminatesConnect ? "tcp" : "connect" };
+  const { upgrade } = head;
+  if (upgrade === undefined || wantedUpgrade(head.method, upgrade) === undefined) return undefined;
+  return { kind: "upgrade", protocol: upgrade };
 }
 
 function normalizePath(exchange: Exchange): boolean {
   const { manager } = exchange;
   if (!manager.normalizePath && !manager.mergeSlashes) return true;
+  if (exchange.method === "CONNECT") return true;
   const target = normalizeTarget(exchange.target, manager.mergeSlashes);
   if (target === undefined) {
     exchange.fail({ kind: "badRequest", status: 400, details: "path_normalization_failed" });
@@ -130,7 +144,8 @@ function matchRoute(exchange: Exchange): RouteConfig | undefined {
   const host = table.virtualHost(exchange.head.authority.toLowerCase());
   if (host !== undefined) {
     exchange.virtualHost = host;
-    const route = selectRoute(host.routes, exchange.target, exchange);
+    const routes = exchange.method === "CONNECT" ? connectRoutes(host.routes) : host.routes;
+    const route = selectRoute(routes, exchange.target, exchange);
     if (route !== undefined) return route;
   }
   count(exchange, "no_route");
@@ -210,6 +225,7 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
     includeAttemptCount: exchange.virtualHost?.includeAttemptCount ?? false,
     weightedResponseHeaders: choice.responseHeaders,
     hash: isHashed(clusterConfig) ? hashOf(exchange, action) : undefined,
+    tunnel: tunnelOf(exchange, action),
   });
 }
 

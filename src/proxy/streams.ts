@@ -6,8 +6,17 @@ import type { UpstreamReset } from "./core/rescue.ts";
 import type { PeerIdentity } from "./tls/secure-contexts.ts";
 import type { Exchange } from "./upstream/exchange.ts";
 
-/** Whether a body follows a head: none, one of the length its fields announce, or of unknown length. */
-export type BodyKind = "none" | "length" | "unknown";
+/**
+ * Whether a body follows a head: none, one of the length its fields announce, or of unknown length;
+ * `tunnel`: bytes both ways until the end, no HTTP any more.
+ */
+export type BodyKind = "none" | "length" | "unknown" | "tunnel";
+
+/** What a request wants its connection to become. */
+export type Tunnel =
+  | { readonly kind: "upgrade"; readonly protocol: string }
+  /** CONNECT: forwarded as such, or ended here with a raw connection to the cluster. */
+  | { readonly kind: "connect" | "tcp" };
 
 /** What a message's framing says about its body. */
 export function bodyKind({ kind }: BodyFraming): BodyKind {
@@ -39,8 +48,8 @@ export interface DownstreamStream {
   readonly isBlocked: boolean;
   /** `Date` as of this second. */
   dateHeader(): string;
-  /** The next answer is the last; what the client sends behind the request is not read as one. */
-  closeAfterAnswer(): void;
+  /** The request asks for a tunnel: what the client sends behind it is kept, and never read as a request. */
+  expectTunnel(): void;
   sendContinue(): void;
   /** Writes the response head. May edit `headers` for the protocol's sake. `reason` begins with a space. */
   writeHead(
@@ -70,6 +79,7 @@ export interface UpstreamRequestHead {
   readonly scheme: "http" | "https";
   readonly headers: HeaderBlock;
   readonly body: BodyKind;
+  readonly tunnel?: Tunnel | undefined;
 }
 
 /** A place on an upstream connection: all of it under HTTP/1.1, one stream of it under HTTP/2. */

@@ -11,7 +11,8 @@ type PathMatcherLike =
       readonly prefix: string;
       readonly ignoreCase: boolean;
     }
-  | { readonly kind: "regex"; readonly regex: { test(text: string): boolean } };
+  | { readonly kind: "regex"; readonly regex: { test(text: string): boolean } }
+  | { readonly kind: "connect" };
 
 interface NamedMatcher {
   readonly name: string;
@@ -30,6 +31,11 @@ export function pathOf(target: string): string {
   return query < 0 ? target : target.slice(0, query);
 }
 
+/** The routes that a CONNECT may take: its target is no path, so no other matcher fits. */
+export function connectRoutes<Route extends RouteLike>(routes: readonly Route[]): readonly Route[] {
+  return routes.filter(({ path }) => path.kind === "connect");
+}
+
 /** The first route that matches a request target (path and query), or undefined. */
 export function selectRoute<Route extends RouteLike>(
   routes: readonly Route[],
@@ -39,7 +45,7 @@ export function selectRoute<Route extends RouteLike>(
   const path = pathOf(target);
   for (const route of routes) {
     if (
-      matchesPath(route.path, path) &&
+      matchesPath(route.path, path, headers) &&
       matchesHeaders(route, headers) &&
       (route.queryParameters.length === 0 || matchesQuery(route, target.slice(path.length + 1)))
     ) {
@@ -67,8 +73,10 @@ export function queryValues(query: string): ReadonlyMap<string, string> {
   return values;
 }
 
-function matchesPath(matcher: PathMatcherLike, path: string): boolean {
+function matchesPath(matcher: PathMatcherLike, path: string, headers: HeaderSource): boolean {
   switch (matcher.kind) {
+    case "connect":
+      return headers.get(":method") === "CONNECT";
     case "regex":
       return matcher.regex.test(path);
     case "exact":
@@ -118,6 +126,7 @@ export function pickWeighted<Choice extends { readonly weight: number }>(
 export function rewritePath(matcher: PathMatcherLike, target: string, rewrite: string): string {
   const path = pathOf(target);
   const query = target.slice(path.length);
+  if (matcher.kind === "connect") return target;
   if (matcher.kind === "exact" || matcher.kind === "regex") return rewrite + query;
   return rewrite + path.slice(matcher.prefix.length) + query;
 }

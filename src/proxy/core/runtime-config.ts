@@ -8,6 +8,7 @@
 import type { CorsPolicy } from "./cors.ts";
 import type { HashPolicy } from "./hash-policy.ts";
 import type { OutlierDetectionConfig } from "./outlier.ts";
+import type { UpgradeRules } from "./upgrade.ts";
 
 /** One matcher of a header or query parameter, compiled. The value is "" joined by "," when a header occurs several times. */
 export interface HeaderMatcher {
@@ -19,7 +20,9 @@ export type PathMatcher =
   | { readonly kind: "exact"; readonly path: string; readonly ignoreCase: boolean }
   | { readonly kind: "prefix"; readonly prefix: string; readonly ignoreCase: boolean }
   | { readonly kind: "pathSeparatedPrefix"; readonly prefix: string; readonly ignoreCase: boolean }
-  | { readonly kind: "regex"; readonly regex: RegExp };
+  | { readonly kind: "regex"; readonly regex: RegExp }
+  /** Requests with the method CONNECT, and no others. */
+  | { readonly kind: "connect" };
 
 export interface RetryPolicy {
   /** Envoy's retry_on tokens, split: `5xx`, `reset`, `connect-failure`, `gateway-error`, … */
@@ -78,6 +81,10 @@ export type RouteActionConfig =
       readonly hashPolicies: readonly HashPolicy[];
       /** Status when the cluster does not exist (503 by default). */
       readonly clusterNotFoundStatus: number;
+      /** Undefined: the connection manager's count. */
+      readonly upgrades?: UpgradeRules | undefined;
+      /** A CONNECT ends here and becomes a raw connection to the cluster (connect_config). */
+      readonly terminatesConnect?: boolean;
     }
   | { readonly kind: "direct"; readonly status: number; readonly body: Buffer }
   | {
@@ -237,6 +244,9 @@ export interface HttpConnectionManagerConfig {
   readonly idleTimeoutMs: number;
   readonly streamIdleTimeoutMs: number;
   readonly requestHeadersTimeoutMs: number;
+  /** Requests of HTTP/1.0 are served; those without Host as `defaultHost`. */
+  readonly http10?: { readonly defaultHost: string | undefined } | undefined;
+  readonly upgrades?: UpgradeRules | undefined;
   readonly normalizePath: boolean;
   readonly mergeSlashes: boolean;
   readonly accessLogs: readonly AccessLogConfig[];

@@ -9,6 +9,8 @@ export interface ConnectionManagerStats {
   readonly requestsTotal: Counter;
   readonly requestsActive: Counter;
   readonly protocolError: Counter;
+  readonly upgradesTotal: Counter;
+  readonly upgradesActive: Counter;
   /** Indexed by the first digit of the status. */
   readonly byClass: readonly Counter[];
 }
@@ -38,6 +40,8 @@ export function connectionManagerStats(
       requestsTotal: counter("downstream_rq_total"),
       requestsActive: telemetry.gauge(`${prefix}.downstream_rq_active`),
       protocolError: counter("downstream_cx_protocol_error"),
+      upgradesTotal: counter("downstream_cx_upgrades_total"),
+      upgradesActive: telemetry.gauge(`${prefix}.downstream_cx_upgrades_active`),
       byClass: ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"].map((digit) =>
         counter(`downstream_rq_${digit}`),
       ),

@@ -5,7 +5,7 @@ import type { DownstreamConnection } from "../streams.ts";
 /** Tells telemetry about bytes that were refused before they were a request. */
 export function recordRefusal(
   connection: DownstreamConnection,
-  protocol: "HTTP/1.1" | "HTTP/2",
+  protocol: "HTTP/1.0" | "HTTP/1.1" | "HTTP/2",
   answer: LocalReply,
   bytesSent: number,
 ): void {

@@ -26,7 +26,6 @@ const LINGER_MS = 5_000;
 export class ServerConnection
   implements MessageSink<RequestHead>, DownstreamConnection, DownstreamStream
 {
-  readonly protocol = "HTTP/1.1";
   readonly context: ProxyContext;
   readonly manager: HttpConnectionManagerConfig;
   readonly socket: Socket;
@@ -46,6 +45,10 @@ export class ServerConnection
   #isDraining = false;
   /** No request after the current one. */
   #mustClose = false;
+  /** The current request asks for a tunnel: nothing behind it is a request. */
+  #awaitsTunnel = false;
+  /** No HTTP any more: bytes to and from the upstream. */
+  #isTunnel = false;
   #isChunkedResponse = false;
   #lingeringBytes = 0;
   #isLingering = false;
@@ -73,6 +76,7 @@ export class ServerConnection
     this.#decoder = new RequestDecoder({
       maxHeadBytes: manager.maxRequestHeadersBytes,
       maxHeaders: manager.maxHeadersCount,
+      http10: manager.http10,
     });
     this.#output = new Output(socket);
     this.#idleSinceMs = performance.now();
@@ -93,6 +97,10 @@ export class ServerConnection
     // The close that follows says all there is to know.
     socket.on("error", () => socket.destroy());
     socket.on("close", () => this.#closed());
+  }
+
+  get protocol(): "HTTP/1.0" | "HTTP/1.1" {
+    return this.#exchange?.head.isHttp10 === true ? "HTTP/1.0" : "HTTP/1.1";
   }
 
   get isTls(): boolean {
@@ -122,12 +130,14 @@ export class ServerConnection
 
   /** Whether the answer to this request is the last on the connection. */
   #willClose(exchange: Exchange): boolean {
-    if (exchange.head.close || this.#isDraining || this.context.isDraining) this.#mustClose = true;
+    const { head } = exchange;
+    const isLast = head.close || this.#awaitsTunnel || this.#isDraining;
+    if (isLast || this.context.isDraining) this.#mustClose = true;
     return this.#mustClose;
   }
 
-  closeAfterAnswer(): void {
-    this.#mustClose = true;
+  expectTunnel(): void {
+    this.#awaitsTunnel = true;
   }
 
   sendContinue(): void {
@@ -143,13 +153,22 @@ export class ServerConnection
     headers: HeaderBlock,
     body: BodyKind,
   ): void {
-    this.#isChunkedResponse = body === "unknown";
+    const version = this.protocol;
+    if (body === "tunnel") {
+      this.#startTunnel();
+      this.#output.text(`${version} ${status}${reason}\r\n${headers.encode()}\r\n`);
+      return;
+    }
+    // RFC 9112 §6.1: HTTP/1.0 has no chunks; such a body ends with the connection.
+    this.#isChunkedResponse = body === "unknown" && version === "HTTP/1.1";
+    if (body === "unknown" && !this.#isChunkedResponse) this.#mustClose = true;
     if (this.#isChunkedResponse) headers.add("transfer-encoding", "chunked");
     else if (body === "none" && !isBodilessAnswer(exchange.method, status)) {
       if (!headers.has("content-length")) headers.add("content-length", "0");
     }
     if (this.#willClose(exchange)) headers.add("connection", "close");
-    this.#output.text(`HTTP/1.1 ${status}${reason}\r\n${headers.encode()}\r\n`);
+    else if (version === "HTTP/1.0") headers.add("connection", "keep-alive");
+    this.#output.text(`${version} ${status}${reason}\r\n${headers.encode()}\r\n`);
   }
 
   writeData(bytes: Buffer, start: number, end: number): void {
@@ -170,6 +189,20 @@ export class ServerConnection
   flush(): void {
     this.#lastProgressMs = performance.now();
     this.#output.flush();
+    const unread = this.#unread;
+    if (!this.#isTunnel || unread === undefined) return;
+    // What the client sent before it knew that the tunnel is there.
+    this.#unread = undefined;
+    this.resumeReading();
+    this.receive(unread);
+  }
+
+  #startTunnel(): void {
+    this.#isTunnel = true;
+    this.#isChunkedResponse = false;
+    this.#mustClose = true;
+    this.#stats.upgradesTotal.add(1);
+    this.#stats.upgradesActive.add(1);
   }
 
   pauseReading(): void {
@@ -303,6 +336,11 @@ export class ServerConnection
       return;
     }
     this.#lastProgressMs = performance.now();
+    if (this.#isTunnel) {
+      this.#exchange?.onRequestData(bytes, 0, bytes.length);
+      this.#exchange?.flushRequest();
+      return;
+    }
     this.#consume(bytes);
   }
 
@@ -383,6 +421,7 @@ export class ServerConnection
 
   #closed(): void {
     this.#stats.connectionsActive.add(-1);
+    if (this.#isTunnel) this.#stats.upgradesActive.add(-1);
     this.#exchange?.onDownstreamClosed("downstream_remote_disconnect");
     this.#exchange = undefined;
     this.#unread = undefined;

@@ -34,9 +34,8 @@ export class ServerStream extends Http2Stream implements DownstreamStream {
     return this.#connection.dateHeader();
   }
 
-  closeAfterAnswer(): void {
-    // Streams end by themselves: nothing that follows could be taken for a request.
-  }
+  // RFC 8441 is not offered, and CONNECT is refused.
+  expectTunnel(): void {}
 
   sendContinue(): void {
     if (!this.isLocalEnded) this.#connection.writeResponse(this.id, 100, undefined, false);

@@ -48,6 +48,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
   #isDiscarding = false;
   #discardedBytes = 0;
   #isChunkedRequest = false;
+  #isTunnel = false;
   #served = 0;
   #transportFailure = "";
   #isConnectTimeout = false;
@@ -116,7 +117,13 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
     stream.onConnection(this);
   }
 
-  writeHead({ method, target, headers, body }: UpstreamRequestHead): void {
+  writeHead({ method, target, headers, body, tunnel }: UpstreamRequestHead): void {
+    this.#isTunnel = tunnel !== undefined;
+    if (tunnel?.kind === "upgrade") {
+      this.#decoder.expectTunnel("upgrade");
+      headers.set("connection", "Upgrade");
+      headers.set("upgrade", tunnel.protocol);
+    } else if (tunnel !== undefined) this.#decoder.expectTunnel("connect");
     this.#isChunkedRequest = body === "unknown";
     let framing = "";
     if (this.#isChunkedRequest) framing = "transfer-encoding: chunked\r\n";
@@ -175,7 +182,13 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
   /** The stream is gone and so is the connection. */
   abandon(): void {
     this.#stream = undefined;
-    this.destroy();
+    if (!this.#isTunnel) {
+      this.destroy();
+      return;
+    }
+    // What the client sent before it left is still delivered.
+    this.#mustClose = true;
+    this.socket.destroySoon();
   }
 
   /** No further request after the current one. */

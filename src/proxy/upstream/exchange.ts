@@ -35,12 +35,14 @@ import {
   bodyKind,
   type DownstreamConnection,
   type DownstreamStream,
+  type Tunnel,
   type UpstreamRequest,
   type UpstreamStream,
 } from "../streams.ts";
 import type { ClusterRuntime } from "./cluster-runtime.ts";
 import type { HostPool } from "./host-pool.ts";
 import { sendMirror } from "./mirror.ts";
+import { openTcpTunnel } from "./tcp-tunnel.ts";
 
 /** What is kept of a request body for a retry or a mirror; Envoy's per-connection buffer limit. */
 const MAX_REPLAY_BYTES = 1_048_576;
@@ -57,6 +59,7 @@ export interface ForwardPlan {
   readonly includeAttemptCount: boolean;
   readonly weightedResponseHeaders: HeaderMutation | undefined;
   readonly hash: RequestHash | undefined;
+  readonly tunnel: Tunnel | undefined;
 }
 
 /**
@@ -323,7 +326,15 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#attemptStartMs = this.attemptCount === 1 ? this.startTimeMs : performance.now();
     host.activeRequests += 1;
     const { circuit } = plan.cluster;
-    const isAccepted = host.acquire(this, this.head.method, this.downstream.protocol === "HTTP/2");
+    const isAccepted =
+      plan.tunnel?.kind === "tcp"
+        ? openTcpTunnel(host, this)
+        : host.acquire(
+            this,
+            this.head.method,
+            this.downstream.protocol === "HTTP/2",
+            plan.tunnel !== undefined,
+          );
     circuit.requests += 1;
     if (!isAccepted) this.onReset("overflow", "");
   }
@@ -351,6 +362,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       scheme: this.scheme,
       headers,
       body: bodyKind(head.framing),
+      tunnel: plan.tunnel,
     });
     if (this.#body !== undefined) {
       for (const bytes of this.#body) connection.writeData(bytes, 0, bytes.length);
@@ -428,7 +440,12 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const { headers } = head;
     const { manager, downstream, route, method } = this;
     const hasNoBody = method === "HEAD" || head.status === 204 || head.status === 304;
-    const body: BodyKind = hasNoBody ? "none" : bodyKind(head.framing);
+    const isTunnel = opensTunnel(plan.tunnel, head.status);
+    const body: BodyKind = isTunnel ? "tunnel" : hasNoBody ? "none" : bodyKind(head.framing);
+    if (isTunnel && plan.tunnel?.kind === "upgrade") {
+      headers.set("connection", "Upgrade");
+      headers.set("upgrade", head.upgrade ?? plan.tunnel.protocol);
+    }
     if (plan.weightedResponseHeaders !== undefined) {
       mutateHeaders(headers, plan.weightedResponseHeaders);
     }
@@ -571,7 +588,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   }
 
   #armTimeouts(): void {
-    const timeoutMs = this.#plan?.timeoutMs ?? 0;
+    // As Envoy: a request that may become a tunnel never ends, so its deadline never begins.
+    const timeoutMs = this.#plan?.tunnel === undefined ? (this.#plan?.timeoutMs ?? 0) : 0;
     if (timeoutMs > 0 && (this.#phase === "trying" || this.#phase === "backingOff")) {
       this.#responseTimeout = new Deadline(this);
       this.context.deadlines.arm(this.#responseTimeout, timeoutMs);
@@ -665,4 +683,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.context.telemetry.requestFinished(this, this.manager.accessLogs);
     this.downstream.exchangeFinished(this);
   }
+}
+
+/** Whether a response turns the connection into a tunnel; any other is an answer like all. */
+function opensTunnel(tunnel: Tunnel | undefined, status: number): boolean {
+  if (tunnel === undefined) return false;
+  return tunnel.kind === "upgrade" ? status === 101 : status >= 200 && status < 300;
 }

@@ -69,15 +69,21 @@ export class HostPool implements HashedHost {
 
   /**
    * Gives the stream a connection: an idle one at once, else a new one or the next to become free.
-   * False when the circuit breaker refuses. `isHttp2Request`: for clusters that follow the client.
+   * False when the circuit breaker refuses. `isHttp2Request`: for clusters that follow the client;
+   * `needsHttp1`: a tunnel, which takes a connection of its own.
    */
-  acquire(stream: UpstreamStream, method: string, isHttp2Request = false): boolean {
+  acquire(
+    stream: UpstreamStream,
+    method: string,
+    isHttp2Request = false,
+    needsHttp1 = false,
+  ): boolean {
     const { circuit, stats } = this.cluster;
     if (!circuit.canRequest) {
       stats.pendingOverflow.add(1);
       return false;
     }
-    if (this.#usesHttp2(isHttp2Request)) {
+    if (!needsHttp1 && this.#usesHttp2(isHttp2Request)) {
       this.#http2 ??= new Http2Pool(this);
       return this.#http2.acquire(stream, method);
     }

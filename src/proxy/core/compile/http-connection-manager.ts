@@ -11,6 +11,7 @@ import { compileFault, HTTP_FAULT } from "./fault.ts";
 import { compileHttp2Options, SERVER_HTTP2_DEFAULTS } from "./http2-options.ts";
 import { compileRouteTable } from "./route.ts";
 import type { Scope } from "./scope.ts";
+import { compileUpgrades } from "./upgrade.ts";
 
 const ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const FORWARD_CLIENT_CERT = [
@@ -95,6 +96,10 @@ function fixedPart(
     streamIdleTimeoutMs:
       durationToMs(manager.stream_idle_timeout) ?? DEFAULT_STREAM_IDLE_TIMEOUT_MS,
     requestHeadersTimeoutMs: durationToMs(manager.request_headers_timeout) ?? 0,
+    http10: manager.http_protocol_options?.accept_http_10
+      ? { defaultHost: manager.http_protocol_options.default_host_for_http_10 || undefined }
+      : undefined,
+    upgrades: compileUpgrades(manager.upgrade_configs, scope.at("upgrade_configs")),
     normalizePath: manager.normalize_path?.value ?? false,
     mergeSlashes: manager.merge_slashes ?? false,
     accessLogs: compileAccessLogs(manager.access_log ?? [], context, scope.at("access_log")),
@@ -143,9 +148,6 @@ const CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors";
 const EMPTY_IS_NOTHING = /\.RBAC$/;
 
 function checkIgnored(manager: HttpConnectionManager, scope: Scope): void {
-  if ((manager.upgrade_configs ?? []).length > 0) {
-    scope.at("upgrade_configs").warn("is ignored, upgrades are refused");
-  }
   if ((manager.xff_num_trusted_hops ?? 0) > 0) {
     scope.at("xff_num_trusted_hops").fail("is not supported");
   }

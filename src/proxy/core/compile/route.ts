@@ -3,6 +3,7 @@ import {
   type envoy_config_route_v3_DirectResponseAction,
   type envoy_config_route_v3_Route,
   type envoy_config_route_v3_RouteAction,
+  type envoy_config_route_v3_RouteAction_UpgradeConfig,
   type envoy_config_route_v3_RouteConfiguration,
   type envoy_config_route_v3_RouteMatch,
   type envoy_config_route_v3_VirtualHost,
@@ -30,6 +31,7 @@ import { compileRegex, compileSearchRegex } from "./regex.ts";
 import { compileRetryPolicy } from "./retry-policy.ts";
 import type { Scope } from "./scope.ts";
 import { compileHeaderMatcher, compileQueryMatcher } from "./string-matcher.ts";
+import { compileUpgrades } from "./upgrade.ts";
 import { compileVirtualHosts, type DomainEntry } from "./virtual-hosts.ts";
 
 /** Envoy's default for a route without a timeout. */
@@ -179,7 +181,8 @@ function compilePath(match: envoy_config_route_v3_RouteMatch, scope: Scope): Pat
     const regex = compileRegex(match.safe_regex, scope.at("safe_regex"));
     return { kind: "regex", regex: regex ?? /$^/ };
   }
-  scope.fail("must set one of prefix, path, safe_regex, path_separated_prefix");
+  if (match.connect_matcher) return { kind: "connect" };
+  scope.fail("must set one of prefix, path, safe_regex, connect_matcher, path_separated_prefix");
   return { kind: "prefix", prefix: "/", ignoreCase: false };
 }
 
@@ -223,9 +226,12 @@ function compileForward(
   if (action.prefix_rewrite && action.regex_rewrite) {
     scope.at("regex_rewrite").fail("must not be set together with prefix_rewrite");
   }
+  const upgrades = action.upgrade_configs ?? [];
   return {
     kind: "forward",
     clusters,
+    upgrades: compileUpgrades(upgrades, scope.at("upgrade_configs")),
+    terminatesConnect: terminatesConnect(upgrades, scope.at("upgrade_configs")),
     totalWeight: clusters.reduce((sum, choice) => sum + choice.weight, 0),
     timeoutMs: durationToMs(action.timeout) ?? DEFAULT_ROUTE_TIMEOUT_MS,
     // The route's policy replaces the virtual host's as a whole.
@@ -265,6 +271,24 @@ function compileRegexRewrite(
       next === "\\" ? "\\" : next === "0" ? "$&" : `$${next}`,
     );
   return pattern === undefined ? undefined : { pattern, substitution };
+}
+
+function terminatesConnect(
+  upgrades: readonly envoy_config_route_v3_RouteAction_UpgradeConfig[],
+  scope: Scope,
+): boolean {
+  let terminates = false;
+  for (const [i, { upgrade_type, connect_config }] of upgrades.entries()) {
+    if (!connect_config) continue;
+    if (upgrade_type?.toLowerCase() !== "connect") {
+      scope.at(i, "connect_config").fail("is for upgrade type CONNECT only");
+    }
+    if (connect_config.allow_post) {
+      scope.at(i, "connect_config", "allow_post").fail("is not supported");
+    }
+    terminates = true;
+  }
+  return terminates;
 }
 
 function refuseUnsupported(action: envoy_config_route_v3_RouteAction, scope: Scope): void {

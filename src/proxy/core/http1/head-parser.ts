@@ -26,6 +26,8 @@ export interface RequestHead {
   readonly expectsContinue: boolean;
   /** The protocols of an `Upgrade` field that Connection names, or undefined. */
   readonly upgrade: string | undefined;
+  /** The client speaks HTTP/1.0: no chunks, no interim answers, and no next request unless asked for. */
+  readonly isHttp10?: boolean;
 }
 
 /** A response's head, checked. Which body follows also depends on the request. */
@@ -39,11 +41,15 @@ export interface ResponseHead {
   readonly close: boolean;
   /** Seconds an idle connection is kept, from `Keep-Alive: timeout=N`; undefined when not said. */
   readonly keepAliveSeconds: number | undefined;
+  /** The protocol that a 101 switches to. */
+  readonly upgrade?: string | undefined;
 }
 
 export interface HeadLimits {
   readonly maxHeadBytes: number;
   readonly maxHeaders: number;
+  /** HTTP/1.0 is accepted; without a Host field its requests are for `defaultHost`. */
+  readonly http10?: { readonly defaultHost: string | undefined } | undefined;
 }
 
 const NO_BODY: BodyFraming = { kind: "none" };
@@ -265,8 +271,9 @@ export function parseRequestHead(
   }
   const rawTarget = text.slice(targetStart - start, position - start);
   const version = text.slice(position - start + 1, position - start + 11);
-  if (version !== "HTTP/1.1\r\n") {
-    if (version === "HTTP/1.0\r\n") return PROTOCOL_ERRORS.http10;
+  const isHttp10 = version === "HTTP/1.0\r\n";
+  if (isHttp10 && limits.http10 === undefined) return PROTOCOL_ERRORS.http10;
+  if (version !== "HTTP/1.1\r\n" && !isHttp10) {
     return version.startsWith("HTTP/1.1\n")
       ? PROTOCOL_ERRORS.bareLineFeed
       : PROTOCOL_ERRORS.version;
@@ -275,6 +282,14 @@ export function parseRequestHead(
   if (isError(facts)) return facts;
   const framing = framingOf(facts, NO_BODY);
   if ("details" in framing) return framing;
+  if (isHttp10) {
+    // §6.1: a transfer coding in HTTP/1.0 is faulty framing.
+    if (framing.kind === "chunked") return PROTOCOL_ERRORS.transferEncoding;
+    if (facts.host === undefined && limits.http10?.defaultHost !== undefined) {
+      facts.host = limits.http10.defaultHost;
+      facts.headers.add("host", facts.host);
+    }
+  }
   if (facts.host === undefined || !AUTHORITY.test(facts.host)) return PROTOCOL_ERRORS.host;
   const upgrade = facts.upgrade;
   const options = stripHopByHop(facts);
@@ -285,9 +300,10 @@ export function parseRequestHead(
     scheme: undefined as string | undefined,
     headers: facts.headers,
     framing,
-    close: options.includes("close"),
-    expectsContinue: facts.expect?.toLowerCase() === "100-continue",
-    upgrade: options.includes("upgrade") ? upgrade : undefined,
+    close: options.includes("close") || (isHttp10 && !options.includes("keep-alive")),
+    expectsContinue: !isHttp10 && facts.expect?.toLowerCase() === "100-continue",
+    upgrade: !isHttp10 && options.includes("upgrade") ? upgrade : undefined,
+    isHttp10,
   };
   return resolveTarget(head);
 }
@@ -308,8 +324,12 @@ function resolveTarget(
 ): RequestHead | ProtocolError {
   const { target, method } = head;
   if (method === "CONNECT") {
-    if (!AUTHORITY.test(target)) return PROTOCOL_ERRORS.target;
+    // §3.2.3: the port is part of it.
+    if (!AUTHORITY.test(target) || !/:\d+$/.test(target)) return PROTOCOL_ERRORS.target;
     head.authority = target;
+    // RFC 9110 §9.3.6: what follows belongs to the tunnel, whatever the fields say.
+    head.framing = NO_BODY;
+    head.headers.remove("content-length");
     return head;
   }
   if (target.charCodeAt(0) === 47) return head;
@@ -345,6 +365,7 @@ export function parseResponseHead(
   const isHttp10 = line[1] === "0";
   // §6.1: a server never sends a transfer coding to or as HTTP/1.0.
   if (isHttp10 && framing.kind === "chunked") return PROTOCOL_ERRORS.transferEncoding;
+  const { upgrade } = facts;
   const options = stripHopByHop(facts);
   const hint = facts.keepAlive === undefined ? null : /timeout=(\d{1,6})/i.exec(facts.keepAlive);
   return {
@@ -354,6 +375,7 @@ export function parseResponseHead(
     framing,
     close: options.includes("close") || (isHttp10 && !options.includes("keep-alive")),
     keepAliveSeconds: hint === null ? undefined : Number(hint[1]),
+    upgrade,
   };
 }
 

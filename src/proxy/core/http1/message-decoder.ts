@@ -390,15 +390,26 @@ export class RequestDecoder extends MessageDecoder<RequestHead> {
 }
 
 const NO_BODY: BodyFraming = { kind: "none" };
+const UNTIL_CLOSE: BodyFraming = { kind: "untilClose" };
 
-/** Decodes what an upstream sends. Interim responses (1xx) are swallowed, except 101, which is refused. */
+/**
+ * Decodes what an upstream sends. Interim responses (1xx) are swallowed, except 101, which is refused
+ * unless it was asked for. A tunnel's bytes come as a body that ends with the connection.
+ */
 export class ResponseDecoder extends MessageDecoder<ResponseHead> {
   protected override readonly toleratesLeadingEmptyLines = false;
   #isHeadRequest = false;
+  #tunnel: "upgrade" | "connect" | undefined;
 
   /** Call before each response: a response to HEAD has no body (RFC 9112 §6.3.1). */
   expect(method: string): void {
     this.#isHeadRequest = method === "HEAD";
+    this.#tunnel = undefined;
+  }
+
+  /** The request asks for an upgrade (101) or a tunnel (2xx to CONNECT). */
+  expectTunnel(kind: "upgrade" | "connect"): void {
+    this.#tunnel = kind;
   }
 
   protected override parseHead(
@@ -407,15 +418,19 @@ export class ResponseDecoder extends MessageDecoder<ResponseHead> {
     end: number,
   ): ResponseHead | ProtocolError {
     const head = parseResponseHead(bytes, start, end, this.limits);
-    // Nobody asked for an upgrade: the request's Upgrade field was not forwarded.
-    if ("status" in head && "headers" in head && head.status === 101) {
+    // Without a tunnel nobody asked for it: the request's Upgrade field was not forwarded.
+    const isSwitch = "status" in head && "headers" in head && head.status === 101;
+    if (isSwitch && this.#tunnel !== "upgrade") {
       return PROTOCOL_ERRORS.statusLine;
     }
     return head;
   }
 
   protected override framingFor(head: ResponseHead): BodyFraming | "skip" {
-    if (head.status < 200) return "skip";
+    const { status } = head;
+    if (status === 101) return UNTIL_CLOSE;
+    if (status < 200) return "skip";
+    if (this.#tunnel === "connect" && status < 300) return UNTIL_CLOSE;
     if (this.#isHeadRequest || head.status === 204 || head.status === 304) return NO_BODY;
     return head.framing;
   }

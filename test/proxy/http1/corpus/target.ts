@@ -111,6 +111,8 @@ export const TARGETS: readonly HttpCase[] = [
     ["CONNECT with a URL", "CONNECT http://x/first HTTP/1.1\r\nHost: x\r\n\r\n"],
     ["CONNECT with an asterisk and a slash", "CONNECT */ HTTP/1.1\r\nHost: x\r\n\r\n"],
     ["CONNECT with userinfo", "CONNECT a@x:443 HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ["CONNECT without a port", "CONNECT x HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ["CONNECT with a colon for a port", "CONNECT x: HTTP/1.1\r\nHost: x\r\n\r\n"],
     ["CONNECT with a bad port", "CONNECT x:https HTTP/1.1\r\nHost: x\r\n\r\n"],
   ]),
   ...refused("Envoy: CONNECT without a route for it; the tunnel's bytes are no requests", 404, [
