@@ -25,15 +25,20 @@ export function handleRequest(exchange: Exchange): void {
   setForwardedHeaders(exchange);
   setRequestId(exchange);
   const route = matchRoute(exchange);
-  if (route === undefined) return;
   exchange.route = route;
-  if (upgrade !== undefined && !acceptUpgrade(exchange, route, upgrade)) return;
-  if (route.action.kind === "forward") chooseCluster(exchange, route.action);
+  const isUpgrade = upgrade !== undefined && route !== undefined;
+  if (isUpgrade && !acceptUpgrade(exchange, route, upgrade)) return;
+  if (route?.action.kind === "forward") chooseCluster(exchange, route.action);
+  // Filters see requests without a route too: who may not ask does not learn what is there.
   if (exchange.manager.filters.length === 0) act(exchange, route);
   else runFilters(exchange, route, () => act(exchange, route));
 }
 
-function act(exchange: Exchange, route: RouteConfig): void {
+function act(exchange: Exchange, route: RouteConfig | undefined): void {
+  if (route === undefined) {
+    refuseUnrouted(exchange);
+    return;
+  }
   switch (route.action.kind) {
     case "direct":
       answerDirectly(exchange, route.action);
@@ -136,21 +141,20 @@ function setRequestId(exchange: Exchange): void {
 }
 
 function matchRoute(exchange: Exchange): RouteConfig | undefined {
-  const table = exchange.manager.routeTable();
-  if (table === undefined) {
+  const host = exchange.manager.routeTable()?.virtualHost(exchange.head.authority.toLowerCase());
+  if (host === undefined) return undefined;
+  exchange.virtualHost = host;
+  const routes = exchange.method === "CONNECT" ? connectRoutes(host.routes) : host.routes;
+  return selectRoute(routes, exchange.target, exchange);
+}
+
+function refuseUnrouted(exchange: Exchange): void {
+  if (exchange.manager.routeTable() === undefined) {
     exchange.fail({ kind: "routeConfigurationNotFound" });
-    return undefined;
-  }
-  const host = table.virtualHost(exchange.head.authority.toLowerCase());
-  if (host !== undefined) {
-    exchange.virtualHost = host;
-    const routes = exchange.method === "CONNECT" ? connectRoutes(host.routes) : host.routes;
-    const route = selectRoute(routes, exchange.target, exchange);
-    if (route !== undefined) return route;
+    return;
   }
   count(exchange, "no_route");
   exchange.fail({ kind: "routeNotFound" });
-  return undefined;
 }
 
 type ForwardAction = Extract<RouteActionConfig, { kind: "forward" }>;

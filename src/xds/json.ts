@@ -161,6 +161,7 @@ function writeMessage(name: string, value: Record<string, unknown>): unknown {
     const item = value[key];
     if (item === undefined || item === null) continue;
     if (field.rule === "repeated" && (item as unknown[]).length === 0) continue;
+    if (field.keyType !== undefined && Object.keys(item as JsonObject).length === 0) continue;
     out[key] = writeField(field, item);
   }
   return out;

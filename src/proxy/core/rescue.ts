@@ -10,6 +10,12 @@ export type Failure =
   | { readonly kind: "idleTimeout" }
   | { readonly kind: "responseTimeout" }
   | { readonly kind: "perTryTimeout" }
+  | { readonly kind: "accessDenied"; readonly policy: string }
+  | {
+      readonly kind: "rateLimited";
+      readonly status: number;
+      readonly grpcStatus: number | undefined;
+    }
   | {
       readonly kind: "faultAbort";
       readonly status: number;
@@ -73,6 +79,18 @@ export function rescue(failure: Failure): LocalReply {
       return reply(504, "upstream request timeout", "UT", "response_timeout");
     case "perTryTimeout":
       return reply(504, "upstream request timeout", "UT", "upstream_per_try_timeout");
+    case "accessDenied":
+      return reply(
+        403,
+        "RBAC: access denied",
+        "",
+        `rbac_access_denied_matched_policy[${failure.policy}]`,
+      );
+    case "rateLimited":
+      return {
+        ...reply(failure.status, "local_rate_limited", "RL", "local_rate_limited"),
+        grpcStatus: failure.grpcStatus,
+      };
     case "faultAbort":
       return {
         ...reply(failure.status, "fault filter abort", "FI", "fault_filter_abort"),

@@ -7,7 +7,10 @@
 
 import type { CorsPolicy } from "./cors.ts";
 import type { HashPolicy } from "./hash-policy.ts";
+import type { JwtRequirement } from "./jwt.ts";
 import type { OutlierDetectionConfig } from "./outlier.ts";
+import type { RbacConfig } from "./rbac.ts";
+import type { TokenBucketConfig } from "./token-bucket.ts";
 import type { UpgradeRules } from "./upgrade.ts";
 
 /** One matcher of a header or query parameter, compiled. The value is "" joined by "," when a header occurs several times. */
@@ -52,6 +55,8 @@ export interface WeightedClusterChoice {
   readonly hostRewrite: string | undefined;
   readonly requestHeaders: HeaderMutation | undefined;
   readonly responseHeaders: HeaderMutation | undefined;
+  /** Before the route's. */
+  readonly filterOverrides: ReadonlyMap<string, FilterOverride> | undefined;
 }
 
 export interface MirrorPolicy {
@@ -111,6 +116,64 @@ export interface FaultConfig {
   readonly upstreamCluster: string | undefined;
 }
 
+/** The jwt_authn filter. */
+export interface JwtConfig {
+  /** The first that matches decides; none = nothing is asked for. */
+  readonly rules: readonly (Pick<RouteConfig, "path" | "headers" | "queryParameters"> & {
+    readonly requirement: JwtRequirement | undefined;
+  })[];
+  /** For routes that name theirs. */
+  readonly named: ReadonlyMap<string, JwtRequirement>;
+  readonly bypassCorsPreflight: boolean;
+  /** Refusals say nothing about why. */
+  readonly stripFailureResponse: boolean;
+  /** Headers that carry claims: no client may set them. */
+  readonly sanitizedHeaders: readonly string[];
+}
+
+/** The local_ratelimit filter. */
+export interface LocalRateLimitConfig {
+  readonly statPrefix: string;
+  readonly status: number;
+  /** Undefined = no limit. */
+  readonly bucket: TokenBucketConfig | undefined;
+  /** 0..1 of the requests are looked at. */
+  readonly enabledFraction: number;
+  /** 0..1 of those over the limit are refused. */
+  readonly enforcedFraction: number;
+  readonly isPerConnection: boolean;
+  readonly requestHeadersWhenNotEnforced: HeaderMutation | undefined;
+  readonly responseHeaders: HeaderMutation | undefined;
+  readonly hasRateLimitHeaders: boolean;
+  /** gRPC clients hear RESOURCE_EXHAUSTED, not UNAVAILABLE. */
+  readonly isResourceExhausted: boolean;
+}
+
+type FilterKind =
+  | { readonly kind: "cors" }
+  | { readonly kind: "fault"; readonly fault: FaultConfig }
+  | { readonly kind: "rbac"; readonly rbac: RbacConfig }
+  | { readonly kind: "jwt"; readonly jwt: JwtConfig }
+  | { readonly kind: "localRateLimit"; readonly limit: LocalRateLimitConfig };
+
+/** A filter between route match and router. */
+export type HttpFilterConfig = FilterKind & {
+  /** Routes name it by this. */
+  readonly name: string;
+  /** Only routes that configure it have it. */
+  readonly isDisabled: boolean;
+};
+
+/** What a route, virtual host or weighted cluster wants of a filter. */
+export type FilterOverride =
+  | { readonly kind: "disabled" }
+  | { readonly kind: "cors"; readonly cors: CorsPolicy | undefined }
+  | { readonly kind: "fault"; readonly fault: FaultConfig }
+  | { readonly kind: "rbac"; readonly rbac: RbacConfig }
+  /** Without a name nothing is asked for. */
+  | { readonly kind: "jwt"; readonly requirementName: string | undefined }
+  | { readonly kind: "localRateLimit"; readonly limit: LocalRateLimitConfig };
+
 export interface RouteConfig {
   readonly name: string;
   readonly path: PathMatcher;
@@ -118,9 +181,8 @@ export interface RouteConfig {
   /** On the first value of each parameter, as sent (not decoded). */
   readonly queryParameters: readonly HeaderMatcher[];
   readonly action: RouteActionConfig;
-  /** This route's configuration of the fault filter, in place of the filter's own. */
-  readonly fault: FaultConfig | undefined;
-  readonly cors: CorsPolicy | undefined;
+  /** What filters do for this route in place of their own configuration, by their names. */
+  readonly filterOverrides: ReadonlyMap<string, FilterOverride>;
   readonly requestHeaders: HeaderMutation | undefined;
   readonly responseHeaders: HeaderMutation | undefined;
 }
@@ -229,6 +291,7 @@ export interface HttpConnectionManagerConfig {
   /** The route table now; it may be replaced while connections live, so read it per request. */
   routeTable(): RouteTable | undefined;
   readonly useRemoteAddress: boolean;
+  readonly xffTrustedHops: number;
   readonly skipXffAppend: boolean;
   readonly generateRequestId: boolean;
   readonly preserveExternalRequestId: boolean;
@@ -251,9 +314,7 @@ export interface HttpConnectionManagerConfig {
   readonly mergeSlashes: boolean;
   readonly accessLogs: readonly AccessLogConfig[];
   /** The filters before the router, in the order they were written. */
-  readonly filters: readonly ("cors" | "fault")[];
-  /** The fault filter, where the filter chain has one; it counts for routes without their own. */
-  readonly faultFilter: FaultConfig | undefined;
+  readonly filters: readonly HttpFilterConfig[];
   readonly direction: "inbound" | "outbound" | "unspecified";
 }
 

@@ -13,10 +13,12 @@ import type {
   WeightedClusterChoice,
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
+import { trustedRemoteIp } from "../core/forwarded-for.ts";
 import { grpcStatusOf, isGrpcContentType } from "../core/grpc.ts";
 import type { RequestHash } from "../core/hash-policy.ts";
 import type { RequestHead, ResponseHead } from "../core/http1/head-parser.ts";
 import type { HeaderBlock } from "../core/http1/header-block.ts";
+import type { DynamicMetadata, MetadataValue } from "../core/metadata.ts";
 import type { AttemptOutcome } from "../core/outlier.ts";
 import {
   type Failure,
@@ -87,7 +89,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   target: string;
   route: RouteConfig | undefined;
   /** Set on the answer, whoever gives it, after the route's own edits. */
-  filterResponseHeaders: readonly (readonly [name: string, value: string])[] = [];
+  #answerHeaders: readonly (readonly [name: string, value: string])[] = [];
+  /** Applied to an answer of the proxy's own. */
+  answerMutation: HeaderMutation | undefined;
+  #metadata: Map<string, MetadataValue> | undefined;
   virtualHost: VirtualHostConfig | undefined;
   /** The cluster that the route chose for this request; undefined where it does not forward. */
   clusterChoice: WeightedClusterChoice | undefined;
@@ -106,6 +111,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   upstreamCluster: ClusterConfig | undefined = undefined;
   attemptCount = 0;
 
+  /** As received. */
+  readonly #forwardedFor: string | undefined;
   #phase: Phase = "start";
   #plan: ForwardPlan | undefined;
   #host: HostPool | undefined;
@@ -135,6 +142,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.manager = connection.manager;
     this.head = head;
     this.target = head.target;
+    this.#forwardedFor = head.headers.get("x-forwarded-for");
     this.startTimeMs = performance.now();
   }
 
@@ -221,6 +229,29 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     return this.#responseTrailers?.get(name);
   }
 
+  /** What filters have said about this request; undefined when nothing. */
+  get metadata(): DynamicMetadata | undefined {
+    return this.#metadata;
+  }
+
+  /** Adds fields to a filter's metadata. */
+  addMetadata(filter: string, fields: Readonly<Record<string, MetadataValue>>): void {
+    this.#metadata ??= new Map();
+    const before = this.#metadata.get(filter);
+    const isObject = typeof before === "object" && before !== null && !Array.isArray(before);
+    this.#metadata.set(filter, isObject ? { ...before, ...fields } : fields);
+  }
+
+  /** Sets headers on the answer, whoever gives it. */
+  setOnAnswer(headers: readonly (readonly [name: string, value: string])[]): void {
+    if (headers.length > 0) this.#answerHeaders = [...this.#answerHeaders, ...headers];
+  }
+
+  /** The client's address as far as x-forwarded-for is trusted. */
+  get remoteIp(): string {
+    return trustedRemoteIp(this.connection.remoteIp, this.#forwardedFor, this.manager);
+  }
+
   // ── the request ──────────────────────────────────────────────────────────
 
   onRequestData(bytes: Buffer, start: number, end: number): void {
@@ -285,6 +316,16 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       this.#phase = "start";
       goOn();
     });
+  }
+
+  /** Holds the request until the function it returns is called, which goes on with `goOn`. */
+  hold(goOn: () => void): () => void {
+    this.#phase = "delayed";
+    return () => {
+      if (this.#phase !== "delayed") return;
+      this.#phase = "start";
+      goOn();
+    };
   }
 
   /** Starts the first try. Every header edit that all tries share has been made. */
@@ -451,7 +492,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     }
     if (route?.responseHeaders !== undefined) mutateHeaders(headers, route.responseHeaders);
     if (plan.hash?.setCookie !== undefined) headers.add("set-cookie", plan.hash.setCookie);
-    for (const [name, value] of this.filterResponseHeaders) headers.set(name, value);
+    for (const [name, value] of this.#answerHeaders) headers.set(name, value);
     const serviceTimeMs = Math.trunc(this.upstreamServiceTimeMs ?? 0);
     headers.set("x-envoy-upstream-service-time", String(serviceTimeMs));
     if (manager.serverName !== "") headers.set("server", manager.serverName);
@@ -533,7 +574,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       mutations: [
         this.#plan?.weightedResponseHeaders,
         this.route?.responseHeaders,
-        { set: this.filterResponseHeaders, add: [], remove: [] },
+        { set: this.#answerHeaders, add: [], remove: [] },
+        this.answerMutation,
       ],
     });
     this.#responseHead = head;

@@ -1,3 +1,5 @@
+import { SECURITY_FILTERS, SECURITY_ROUTES } from "./table-security.ts";
+
 const TYPE = "type.googleapis.com/";
 
 export interface TablePorts {
@@ -90,6 +92,7 @@ function listener(port: number, log: string) {
           headers: [{ name: "x-fault-all", present_match: true }],
         },
       },
+      ...SECURITY_FILTERS,
       {
         name: "envoy.filters.http.router",
         typed_config: { "@type": `${TYPE}envoy.extensions.filters.http.router.v3.Router` },
@@ -156,6 +159,7 @@ const routeConfig = {
       domains: ["table.test", "table.test:80"],
       include_request_attempt_count: true,
       routes: [
+        ...SECURITY_ROUTES,
         to({ prefix: "/api/v2" }, "b"),
         to({ path: "/exact" }, "b"),
         to({ path: "/caseless", case_sensitive: false }, "b"),

@@ -1,3 +1,5 @@
+import { SECURITY_ROWS } from "./table-security.ts";
+
 /** The table of requests that our proxy and Envoy must answer alike. */
 export interface Row {
   readonly name: string;
@@ -49,6 +51,7 @@ const HASHED: readonly Row[] = ["/ring", "/maglev"].flatMap((path) =>
 // Envoy unfolds an obs-fold; RFC 9112 §5.2 lets a proxy choose, and ours refuses.
 export const ROWS: readonly Row[] = [
   ...HASHED,
+  ...SECURITY_ROWS,
   { name: "prefix", request: get("/api/v2/x"), status: 200, upstream: "b" },
   { name: "prefix is a plain string prefix", request: get("/api/v2x"), status: 200, upstream: "b" },
   { name: "longer than the exact path", request: get("/exact/"), status: 200, upstream: "a" },

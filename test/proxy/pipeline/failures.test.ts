@@ -92,7 +92,8 @@ const ROWS: readonly Row[] = [
     status: 503,
     body: `${RESET}remote connection failure`,
     flags: "UF",
-    details: /^upstream_reset_before_response_started\{remote_connection_failure\|delayed_connect_error:_Connection_refused/,
+    details:
+      /^upstream_reset_before_response_started\{remote_connection_failure\|delayed_connect_error:_Connection_refused/,
   },
   {
     name: "upstream closes without an answer",

@@ -11,7 +11,12 @@ import { compileHeaderMatcher } from "./string-matcher.ts";
 export const HTTP_FAULT = "envoy.extensions.filters.http.fault.v3.HTTPFault";
 
 /** Fields that name runtime keys; without a runtime they change nothing, so they are not refused. */
-const UNSUPPORTED = ["downstream_nodes", "max_active_faults", "filter_metadata"] as const;
+const UNSUPPORTED = [
+  "downstream_nodes",
+  "max_active_faults",
+  "filter_metadata",
+  "response_rate_limit",
+] as const;
 
 /**
  * Compiles Envoy's fault filter: a delay, then an abort, each for a share of the requests that match.

@@ -1,19 +1,16 @@
 import {
   durationToMs,
   type envoy_extensions_filters_network_http_connection_manager_v3_HttpConnectionManager as HttpConnectionManager,
-  type envoy_extensions_filters_network_http_connection_manager_v3_HttpFilter as HttpFilter,
-  unpackAny,
 } from "../../../xds/index.ts";
 import type { HttpConnectionManagerConfig, RouteTable } from "../runtime-config.ts";
 import { compileAccessLogs } from "./access-log.ts";
 import type { CompileContext } from "./data-source.ts";
-import { compileFault, HTTP_FAULT } from "./fault.ts";
+import { compileHttpFilters } from "./http-filters.ts";
 import { compileHttp2Options, SERVER_HTTP2_DEFAULTS } from "./http2-options.ts";
 import { compileRouteTable } from "./route.ts";
 import type { Scope } from "./scope.ts";
 import { compileUpgrades } from "./upgrade.ts";
 
-const ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const FORWARD_CLIENT_CERT = [
   "sanitize",
   "forward_only",
@@ -43,7 +40,7 @@ export function compileHttpConnectionManager(
   if (!manager.stat_prefix) scope.at("stat_prefix").fail("must not be empty");
   // CodecType: 0 AUTO, 1 HTTP1, 2 HTTP2, 3 HTTP3
   if ((manager.codec_type ?? 0) > 2) scope.at("codec_type").fail("must be AUTO, HTTP1 or HTTP2");
-  const filters = compileFilters(manager.http_filters ?? [], scope.at("http_filters"));
+  const filters = compileHttpFilters(manager.http_filters ?? [], context, scope.at("http_filters"));
   checkIgnored(manager, scope);
   const inline =
     manager.route_config &&
@@ -59,7 +56,7 @@ export function compileHttpConnectionManager(
     rdsName,
     build: (routes) => ({
       ...fixed,
-      ...filters,
+      filters,
       routeTable: () => inline ?? (rdsName === undefined ? undefined : routes(rdsName)),
     }),
   };
@@ -70,7 +67,7 @@ function fixedPart(
   direction: HttpConnectionManagerConfig["direction"],
   context: CompileContext,
   scope: Scope,
-): Omit<HttpConnectionManagerConfig, "routeTable" | "faultFilter" | "filters"> {
+): Omit<HttpConnectionManagerConfig, "routeTable" | "filters"> {
   const common = manager.common_http_protocol_options;
   const headersKb = manager.max_request_headers_kb;
   return {
@@ -83,6 +80,7 @@ function fixedPart(
     ),
     statPrefix: manager.stat_prefix ?? "",
     useRemoteAddress: manager.use_remote_address?.value ?? false,
+    xffTrustedHops: manager.xff_num_trusted_hops ?? 0,
     skipXffAppend: manager.skip_xff_append ?? false,
     generateRequestId: manager.generate_request_id
       ? (manager.generate_request_id.value ?? false)
@@ -107,50 +105,7 @@ function fixedPart(
   };
 }
 
-/**
- * The router must be last; fault and cors are ours, others are refused unless they would do nothing.
- */
-function compileFilters(
-  filters: readonly HttpFilter[],
-  scope: Scope,
-): Pick<HttpConnectionManagerConfig, "faultFilter" | "filters"> {
-  let faultFilter: HttpConnectionManagerConfig["faultFilter"];
-  const order: HttpConnectionManagerConfig["filters"][number][] = [];
-  for (const [i, filter] of filters.entries()) {
-    const url = filter.typed_config?.type_url ?? "";
-    const isLast = i === filters.length - 1;
-    if (url === ROUTER) {
-      if (!isLast) scope.at(i).fail("the router must be the last filter");
-      continue;
-    }
-    if (isLast) scope.at(i).fail("non-terminal filter is the last filter; the router must be last");
-    const fault = filter.disabled === true ? undefined : unpackAny(HTTP_FAULT, filter.typed_config);
-    if (fault !== undefined) {
-      faultFilter = compileFault(fault, scope.at(i, "typed_config"));
-      order.push("fault");
-      continue;
-    }
-    if (url === CORS && filter.disabled !== true) {
-      order.push("cors");
-      continue;
-    }
-    // A filter without configuration (Istio's rbac) changes nothing by itself.
-    const isEmpty = (filter.typed_config?.value ?? []).length === 0 && EMPTY_IS_NOTHING.test(url);
-    if (isEmpty || filter.disabled === true) continue;
-    if (filter.is_optional === true) scope.at(i).warn(`filter ${filter.name ?? url} is ignored`);
-    else scope.at(i, "typed_config").fail(`filter ${filter.name ?? ""} (${url}) is not supported`);
-  }
-  if (filters.length === 0) scope.fail("must end with the router");
-  return { faultFilter, filters: order };
-}
-
-const CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors";
-const EMPTY_IS_NOTHING = /\.RBAC$/;
-
 function checkIgnored(manager: HttpConnectionManager, scope: Scope): void {
-  if ((manager.xff_num_trusted_hops ?? 0) > 0) {
-    scope.at("xff_num_trusted_hops").fail("is not supported");
-  }
   // 0 default, 1 KEEP_UNCHANGED; Envoy's default is to keep escaped slashes.
   if ((manager.path_with_escaped_slashes_action ?? 0) > 1) {
     scope.at("path_with_escaped_slashes_action").fail("must be KEEP_UNCHANGED");

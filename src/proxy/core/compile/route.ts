@@ -5,13 +5,10 @@ import {
   type envoy_config_route_v3_RouteAction,
   type envoy_config_route_v3_RouteAction_UpgradeConfig,
   type envoy_config_route_v3_RouteConfiguration,
-  type envoy_config_route_v3_RouteMatch,
   type envoy_config_route_v3_VirtualHost,
-  unpackAny,
 } from "../../../xds/index.ts";
-import type { CorsPolicy } from "../cors.ts";
 import type {
-  FaultConfig,
+  FilterOverride,
   PathMatcher,
   RetryPolicy,
   RouteActionConfig,
@@ -20,17 +17,16 @@ import type {
   VirtualHostConfig,
   WeightedClusterChoice,
 } from "../runtime-config.ts";
-import { CORS_POLICY, compileCors } from "./cors.ts";
 import { type CompileContext, readData } from "./data-source.ts";
-import { compileFault, HTTP_FAULT } from "./fault.ts";
+import { compileFilterOverrides } from "./filter-overrides.ts";
 import { fraction } from "./fraction.ts";
 import { compileHashPolicies } from "./hash-policy.ts";
 import { compileHeaderMutation, type HeaderLevel } from "./header-mutation.ts";
 import { compileRedirect } from "./redirect.ts";
-import { compileRegex, compileSearchRegex } from "./regex.ts";
+import { compileSearchRegex } from "./regex.ts";
 import { compileRetryPolicy } from "./retry-policy.ts";
+import { compileRouteMatch } from "./route-match.ts";
 import type { Scope } from "./scope.ts";
-import { compileHeaderMatcher, compileQueryMatcher } from "./string-matcher.ts";
 import { compileUpgrades } from "./upgrade.ts";
 import { compileVirtualHosts, type DomainEntry } from "./virtual-hosts.ts";
 
@@ -45,6 +41,8 @@ interface Surroundings {
   readonly host: envoy_config_route_v3_VirtualHost;
   readonly hostScope: Scope;
   readonly hostRetry: RetryPolicy | undefined;
+  readonly tableOverrides: ReadonlyMap<string, FilterOverride>;
+  readonly hostOverrides: ReadonlyMap<string, FilterOverride>;
   readonly context: CompileContext;
 }
 
@@ -57,6 +55,10 @@ export function compileRouteTable(
   const name = table.name ?? "";
   const entries: DomainEntry[] = [];
   const names = new Set<string>();
+  const tableOverrides = compileFilterOverrides(
+    table.typed_per_filter_config,
+    scope.at("typed_per_filter_config"),
+  );
   for (const [i, host] of (table.virtual_hosts ?? []).entries()) {
     const hostScope = scope.at("virtual_hosts", i);
     if (!host.name) hostScope.at("name").fail("must not be empty");
@@ -64,7 +66,14 @@ export function compileRouteTable(
       hostScope.at("name").fail(`Only unique names for virtual hosts are permitted (${host.name})`);
     }
     names.add(host.name ?? "");
-    const virtualHost = compileVirtualHost({ table, tableScope: scope, host, hostScope, context });
+    const virtualHost = compileVirtualHost({
+      table,
+      tableScope: scope,
+      tableOverrides,
+      host,
+      hostScope,
+      context,
+    });
     if ((host.domains ?? []).length === 0) hostScope.at("domains").fail("must not be empty");
     for (const [j, domain] of (host.domains ?? []).entries()) {
       entries.push({ virtualHost, domain, scope: hostScope.at("domains", j) });
@@ -74,8 +83,14 @@ export function compileRouteTable(
   return { name, virtualHost: compileVirtualHosts(name, entries, ignorePort) };
 }
 
-function compileVirtualHost(around: Omit<Surroundings, "hostRetry">): VirtualHostConfig {
+function compileVirtualHost(
+  around: Omit<Surroundings, "hostRetry" | "hostOverrides">,
+): VirtualHostConfig {
   const { host, hostScope } = around;
+  const hostOverrides = compileFilterOverrides(
+    host.typed_per_filter_config,
+    hostScope.at("typed_per_filter_config"),
+  );
   const hostRetry = compileRetryPolicy(host.retry_policy, hostScope.at("retry_policy"));
   if (host.include_attempt_count_in_response) {
     hostScope.at("include_attempt_count_in_response").warn("is ignored");
@@ -84,7 +99,7 @@ function compileVirtualHost(around: Omit<Surroundings, "hostRetry">): VirtualHos
     name: host.name ?? "",
     includeAttemptCount: host.include_request_attempt_count ?? false,
     routes: (host.routes ?? []).map((route, i) =>
-      compileRoute(route, hostScope.at("routes", i), { ...around, hostRetry }),
+      compileRoute(route, hostScope.at("routes", i), { ...around, hostRetry, hostOverrides }),
     ),
   };
 }
@@ -94,45 +109,26 @@ function compileRoute(
   scope: Scope,
   around: Surroundings,
 ): RouteConfig {
-  const matchScope = scope.at("match");
-  if (!route.match) matchScope.fail("is required");
-  const match = route.match ?? {};
-  const path = compilePath(match, matchScope);
-  checkMatch(match, matchScope);
+  const match = compileRouteMatch(route.match, scope.at("match"));
+  const own = compileFilterOverrides(
+    route.typed_per_filter_config,
+    scope.at("typed_per_filter_config"),
+  );
   return {
     name: route.name ?? "",
-    path,
-    headers: (match.headers ?? []).map((header, i) =>
-      compileHeaderMatcher(header, matchScope.at("headers", i)),
-    ),
-    queryParameters: (match.query_parameters ?? []).map((parameter, i) =>
-      compileQueryMatcher(parameter, matchScope.at("query_parameters", i)),
-    ),
-    action: compileAction(route, path, scope, around),
-    ...compileFilterConfigs(route, scope.at("typed_per_filter_config")),
+    ...match,
+    action: compileAction(route, match.path, scope, around),
+    // The most specific one counts, as a whole.
+    filterOverrides: merged(around.tableOverrides, around.hostOverrides, own),
     requestHeaders: compileHeaderMutation(headerLevels("request", route, scope, around)),
     responseHeaders: compileHeaderMutation(headerLevels("response", route, scope, around)),
   };
 }
 
-/** Configuration of the fault and cors filters for this route; that of others must be empty. */
-function compileFilterConfigs(
-  route: envoy_config_route_v3_Route,
-  scope: Scope,
-): Pick<RouteConfig, "fault" | "cors"> {
-  let fault: FaultConfig | undefined;
-  let cors: CorsPolicy | undefined;
-  for (const [name, config] of Object.entries(route.typed_per_filter_config ?? {})) {
-    const found = unpackAny(HTTP_FAULT, config);
-    const policy = unpackAny(CORS_POLICY, config);
-    if (found !== undefined) fault = compileFault(found, scope.at(name));
-    else if (policy !== undefined) cors = compileCors(policy, scope.at(name));
-    // An RBACPerRoute without content changes nothing.
-    else if ((config.value ?? []).length > 0) {
-      scope.at(name).fail("per-route configuration of this filter is not supported");
-    }
-  }
-  return { fault, cors };
+function merged(
+  ...levels: readonly ReadonlyMap<string, FilterOverride>[]
+): ReadonlyMap<string, FilterOverride> {
+  return new Map(levels.flatMap((level) => [...level]));
 }
 
 function headerLevels(
@@ -154,36 +150,6 @@ function headerLevels(
     },
     { add: around.table[addField], scope: around.tableScope, ...fields },
   ];
-}
-
-function checkMatch(match: envoy_config_route_v3_RouteMatch, scope: Scope): void {
-  if (match.runtime_fraction && fraction(match.runtime_fraction.default_value) < 1) {
-    scope.at("runtime_fraction").fail("below 100 % is not supported");
-  }
-}
-
-function compilePath(match: envoy_config_route_v3_RouteMatch, scope: Scope): PathMatcher {
-  const ignoreCase = match.case_sensitive ? !(match.case_sensitive.value ?? false) : false;
-  if (typeof match.path === "string") return { kind: "exact", path: match.path, ignoreCase };
-  if (typeof match.prefix === "string") {
-    return { kind: "prefix", prefix: match.prefix, ignoreCase };
-  }
-  if (typeof match.path_separated_prefix === "string") {
-    const prefix = match.path_separated_prefix;
-    if (!/^\/[^?#]*[^/?#]$/.test(prefix)) {
-      scope
-        .at("path_separated_prefix")
-        .fail("must start with / and not end with /, nor hold ? or #");
-    }
-    return { kind: "pathSeparatedPrefix", prefix, ignoreCase };
-  }
-  if (match.safe_regex) {
-    const regex = compileRegex(match.safe_regex, scope.at("safe_regex"));
-    return { kind: "regex", regex: regex ?? /$^/ };
-  }
-  if (match.connect_matcher) return { kind: "connect" };
-  scope.fail("must set one of prefix, path, safe_regex, connect_matcher, path_separated_prefix");
-  return { kind: "prefix", prefix: "/", ignoreCase: false };
 }
 
 function compileAction(
@@ -309,6 +275,7 @@ function compileClusters(
       hostRewrite: undefined,
       requestHeaders: undefined,
       responseHeaders: undefined,
+      filterOverrides: undefined,
     };
     return [{ cluster: action.cluster, weight: 1, ...plain }];
   }
@@ -336,6 +303,12 @@ function compileClusters(
       hostRewrite: entry.host_rewrite_literal || undefined,
       requestHeaders: compileHeaderMutation([level("request")]),
       responseHeaders: compileHeaderMutation([level("response")]),
+      filterOverrides: entry.typed_per_filter_config
+        ? compileFilterOverrides(
+            entry.typed_per_filter_config,
+            entryScope.at("typed_per_filter_config"),
+          )
+        : undefined,
     };
   });
   if (clusters.length === 0) listScope.fail("must not be empty");

@@ -68,6 +68,17 @@ export class HeaderBlock {
     return joined;
   }
 
+  /** The values of a field, one for each line. */
+  all(name: string): readonly string[] {
+    const values: string[] = [];
+    for (let index = 0; index < this.#names.length; index += 1) {
+      if (this.#names[index] !== name || this.#removed?.[index] === true) continue;
+      values.push(this.#valueAt(index));
+    }
+    for (const field of this.#added ?? []) if (field.name === name) values.push(field.value);
+    return values;
+  }
+
   /** The first value as it was received, even if the field was removed since. */
   received(name: string): string | undefined {
     const index = this.#names.indexOf(name);

@@ -51,7 +51,6 @@ test("a subset's cluster, with mutual TLS to who can take it", () => {
     connect_timeout: "10s",
     lb_policy: "LEAST_REQUEST",
     circuit_breakers: { thresholds: [UNLIMITED] },
-    typed_extension_protocol_options: {},
     transport_socket_matches: [
       {
         name: "tlsMode-istio",

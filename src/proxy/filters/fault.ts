@@ -1,14 +1,12 @@
-import type { FaultConfig, RouteConfig } from "./config/runtime-config.ts";
-import type { Exchange } from "./upstream/exchange.ts";
+import type { FaultConfig } from "../config/runtime-config.ts";
+import type { Exchange } from "../upstream/exchange.ts";
 
 /**
  * Envoy's fault filter: the request waits, then it may be answered instead of going on. `next` runs
  * when it goes on, later in the case of a delay and never when the client has left by then.
  */
-export function injectFault(exchange: Exchange, route: RouteConfig, next: () => void): void {
-  const filter = exchange.manager.faultFilter;
-  const fault = filter && (route.fault ?? filter);
-  if (fault === undefined || !applies(fault, exchange)) {
+export function injectFault(exchange: Exchange, fault: FaultConfig, next: () => void): void {
+  if (!applies(fault, exchange)) {
     next();
     return;
   }

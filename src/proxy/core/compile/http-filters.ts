@@ -1,0 +1,66 @@
+import {
+  type envoy_extensions_filters_network_http_connection_manager_v3_HttpFilter as HttpFilter,
+  unpackAny,
+} from "../../../xds/index.ts";
+import type { HttpFilterConfig } from "../runtime-config.ts";
+import type { CompileContext } from "./data-source.ts";
+import { compileFault, HTTP_FAULT } from "./fault.ts";
+import { compileJwt } from "./jwt.ts";
+import { compileLocalRateLimit } from "./local-rate-limit.ts";
+import { compileRbac } from "./rbac.ts";
+import type { Scope } from "./scope.ts";
+
+const ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+const CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors";
+const RBAC = "envoy.extensions.filters.http.rbac.v3.RBAC";
+const JWT = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication";
+const LOCAL_RATE_LIMIT = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit";
+
+/**
+ * Compiles the filters before the router, which must be last. Unknown ones are refused, unless they
+ * say that they are optional. Problems go to `scope`.
+ */
+export function compileHttpFilters(
+  filters: readonly HttpFilter[],
+  context: CompileContext,
+  scope: Scope,
+): readonly HttpFilterConfig[] {
+  const compiled: HttpFilterConfig[] = [];
+  for (const [i, filter] of filters.entries()) {
+    const isLast = i === filters.length - 1;
+    if (filter.typed_config?.type_url === ROUTER) {
+      if (!isLast) scope.at(i).fail("the router must be the last filter");
+      continue;
+    }
+    if (isLast) scope.at(i).fail("non-terminal filter is the last filter; the router must be last");
+    const one = compileFilter(filter, context, scope.at(i));
+    if (one !== undefined) compiled.push(one);
+  }
+  if (filters.length === 0) scope.fail("must end with the router");
+  return compiled;
+}
+
+function compileFilter(
+  filter: HttpFilter,
+  context: CompileContext,
+  scope: Scope,
+): HttpFilterConfig | undefined {
+  const config = filter.typed_config;
+  const place = scope.at("typed_config");
+  const own = { name: filter.name ?? "", isDisabled: filter.disabled ?? false };
+  const fault = unpackAny(HTTP_FAULT, config);
+  if (fault !== undefined) return { ...own, kind: "fault", fault: compileFault(fault, place) };
+  if (config?.type_url === CORS) return { ...own, kind: "cors" };
+  const rbac = unpackAny(RBAC, config);
+  if (rbac !== undefined) return { ...own, kind: "rbac", rbac: compileRbac(rbac, place) };
+  const jwt = unpackAny(JWT, config);
+  if (jwt !== undefined) return { ...own, kind: "jwt", jwt: compileJwt(jwt, context, place) };
+  const limit = unpackAny(LOCAL_RATE_LIMIT, config);
+  if (limit !== undefined) {
+    return { ...own, kind: "localRateLimit", limit: compileLocalRateLimit(limit, place) };
+  }
+  const url = config?.type_url ?? "";
+  if (filter.is_optional === true) scope.warn(`filter ${filter.name ?? url} is ignored`);
+  else place.fail(`filter ${filter.name ?? ""} (${url}) is not supported`);
+  return undefined;
+}

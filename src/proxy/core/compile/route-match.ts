@@ -1,0 +1,52 @@
+import type { envoy_config_route_v3_RouteMatch as RouteMatch } from "../../../xds/index.ts";
+import type { PathMatcher, RouteConfig } from "../runtime-config.ts";
+import { fraction } from "./fraction.ts";
+import { compileRegex } from "./regex.ts";
+import type { Scope } from "./scope.ts";
+import { compileHeaderMatcher, compileQueryMatcher } from "./string-matcher.ts";
+
+/** Compiles a RouteMatch: of a route, or of a filter's rule. Problems go to `scope`. */
+export function compileRouteMatch(
+  message: RouteMatch | null | undefined,
+  scope: Scope,
+): Pick<RouteConfig, "path" | "headers" | "queryParameters"> {
+  if (!message) scope.fail("is required");
+  const match = message ?? {};
+  const path = compilePath(match, scope);
+  if (match.runtime_fraction && fraction(match.runtime_fraction.default_value) < 1) {
+    scope.at("runtime_fraction").fail("below 100 % is not supported");
+  }
+  return {
+    path,
+    headers: (match.headers ?? []).map((header, i) =>
+      compileHeaderMatcher(header, scope.at("headers", i)),
+    ),
+    queryParameters: (match.query_parameters ?? []).map((parameter, i) =>
+      compileQueryMatcher(parameter, scope.at("query_parameters", i)),
+    ),
+  };
+}
+
+function compilePath(match: RouteMatch, scope: Scope): PathMatcher {
+  const ignoreCase = match.case_sensitive ? !(match.case_sensitive.value ?? false) : false;
+  if (typeof match.path === "string") return { kind: "exact", path: match.path, ignoreCase };
+  if (typeof match.prefix === "string") {
+    return { kind: "prefix", prefix: match.prefix, ignoreCase };
+  }
+  if (typeof match.path_separated_prefix === "string") {
+    const prefix = match.path_separated_prefix;
+    if (!/^\/[^?#]*[^/?#]$/.test(prefix)) {
+      scope
+        .at("path_separated_prefix")
+        .fail("must start with / and not end with /, nor hold ? or #");
+    }
+    return { kind: "pathSeparatedPrefix", prefix, ignoreCase };
+  }
+  if (match.safe_regex) {
+    const regex = compileRegex(match.safe_regex, scope.at("safe_regex"));
+    return { kind: "regex", regex: regex ?? /$^/ };
+  }
+  if (match.connect_matcher) return { kind: "connect" };
+  scope.fail("must set one of prefix, path, safe_regex, connect_matcher, path_separated_prefix");
+  return { kind: "prefix", prefix: "/", ignoreCase: false };
+}

@@ -1,0 +1,22 @@
+interface ForwardedForSettings {
+  readonly useRemoteAddress: boolean;
+  /** Proxies in front of this one that are trusted to have told the truth. */
+  readonly xffTrustedHops: number;
+}
+
+/**
+ * The client's address as far as x-forwarded-for is trusted (Envoy: use_remote_address and
+ * xff_num_trusted_hops). `peer` is the connection's own, `forwardedFor` the field as received.
+ */
+export function trustedRemoteIp(
+  peer: string,
+  forwardedFor: string | undefined,
+  { useRemoteAddress, xffTrustedHops }: ForwardedForSettings,
+): string {
+  if (useRemoteAddress && xffTrustedHops === 0) return peer;
+  if (forwardedFor === undefined) return peer;
+  const addresses = forwardedFor.split(",").map((address) => address.trim());
+  const back = useRemoteAddress ? xffTrustedHops : xffTrustedHops + 1;
+  const address = addresses[addresses.length - back];
+  return address === undefined || !/^[0-9A-Fa-f:.]+$/.test(address) ? peer : address;
+}
