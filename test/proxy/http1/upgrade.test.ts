@@ -41,8 +41,11 @@ async function startEcho(t: TestContext): Promise<{ port: number; requests: Inco
     socket.on("data", (chunk: Buffer) => {
       input = Buffer.concat([input, chunk]);
       for (let frame = takeFrame(input); frame !== undefined; frame = takeFrame(input)) {
+        const isClose = ((input[0] ?? 0) & 0x0f) === 8;
         input = input.subarray(frame.length);
         socket.write(frame.answer);
+        // RFC 6455 §7.1.1: the server closes the connection first.
+        if (isClose) socket.end();
       }
     });
     socket.on("error", () => socket.destroy());
