@@ -322,12 +322,7 @@ class DataPlane implements RunningProxy {
     stats.gauge("listener_manager.total_listeners_active").value = config.listeners.size;
     let active = 0;
     for (const name of this.#store.clusters.keys()) {
-      const cluster = config.cluster(name);
-      if (cluster === undefined) continue;
-      active += 1;
-      const healthy = cluster.endpoints.filter((endpoint) => endpoint.isHealthy).length;
-      stats.gauge(`cluster.${name}.membership_total`).value = cluster.endpoints.length;
-      stats.gauge(`cluster.${name}.membership_healthy`).value = healthy;
+      if (config.cluster(name) !== undefined) active += 1;
     }
     stats.gauge("cluster_manager.active_clusters").value = active;
   }

@@ -38,7 +38,12 @@ export interface RunningProxyServer extends ProxyServer {
 export function createProxyServer(options: ProxyServerOptions): RunningProxyServer {
   const { telemetry, clock, logger, random = Math.random } = options;
   const context: ProxyContext = {
-    config: { self: UNKNOWN_PEER, listeners: new Map(), cluster: () => undefined },
+    config: {
+      self: UNKNOWN_PEER,
+      listeners: new Map(),
+      cluster: () => undefined,
+      clusters: () => [],
+    },
     clusters: new Clusters(),
     telemetry,
     clock,
@@ -65,7 +70,7 @@ export function createProxyServer(options: ProxyServerOptions): RunningProxyServ
   async function applyNow(config: RuntimeConfig): Promise<readonly ListenerFailure[]> {
     if (context.isDraining) return [];
     context.config = config;
-    context.clusters.apply(config);
+    context.clusters.apply(context, config);
     return listeners.apply(config);
   }
 

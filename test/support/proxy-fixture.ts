@@ -97,7 +97,10 @@ export function endpoint(port: number, options: Partial<EndpointConfig> = {}): E
     port,
     weight: 1,
     priority: 0,
-    isHealthy: true,
+    edsHealth: "UNKNOWN",
+    locality: { key: "", weight: 0 },
+    hostname: "",
+    isCanary: false,
     transportSocketMatch: {},
     peer: undefined,
     ...options,
@@ -125,6 +128,10 @@ export function cluster(
     connectTimeoutMs: 5000,
     lbPolicy: "round_robin",
     leastRequestChoices: 2,
+    activeRequestBias: 1,
+    slowStart: undefined,
+    isLocalityWeighted: false,
+    overprovisioningFactor: 140,
     ringSize: { minimum: 1024, maximum: 8_388_608 },
     maglevTableSize: 65_537,
     endpoints,
@@ -286,6 +293,7 @@ export function runtimeConfig(
     self: UNKNOWN_PEER,
     listeners: new Map(listeners.map((config) => [config.name, config])),
     cluster: (name) => byName.get(name),
+    clusters: () => byName.values(),
   };
 }
 

@@ -1,6 +1,13 @@
 import type { ClusterConfig, RuntimeConfig } from "../config/runtime-config.ts";
 import type { ConfigStore } from "../xds/config-store.ts";
 
+const EDS_FLAGS: Readonly<Record<string, string>> = {
+  UNHEALTHY: "/failed_eds_health",
+  TIMEOUT: "/failed_eds_health",
+  DRAINING: "/eds_status_draining",
+  DEGRADED: "/degraded_eds_health",
+};
+
 /** Envoy's /clusters in its text form: `name::key::value` and `name::address::key::value`. */
 export function clustersText(store: ConfigStore, config: RuntimeConfig): string {
   const lines: string[] = [];
@@ -15,7 +22,7 @@ export function clustersText(store: ConfigStore, config: RuntimeConfig): string 
     for (const endpoint of cluster.endpoints) {
       const prefix = `${name}::${endpoint.key}`;
       lines.push(
-        `${prefix}::health_flags::${endpoint.isHealthy ? "healthy" : "/failed_eds_health"}`,
+        `${prefix}::health_flags::${EDS_FLAGS[endpoint.edsHealth] ?? "healthy"}`,
         `${prefix}::weight::${endpoint.weight}`,
         `${prefix}::priority::${endpoint.priority}`,
       );
@@ -32,7 +39,7 @@ export function clustersJson(store: ConfigStore, config: RuntimeConfig): unknown
       added_via_api: store.clusters.get(cluster.name)?.active?.isStatic === false,
       host_statuses: cluster.endpoints.map((endpoint) => ({
         address: { socket_address: { address: endpoint.address, port_value: endpoint.port } },
-        health_status: { eds_health_status: endpoint.isHealthy ? "HEALTHY" : "UNHEALTHY" },
+        health_status: { eds_health_status: endpoint.edsHealth },
         weight: endpoint.weight,
         priority: endpoint.priority,
       })),

@@ -5,6 +5,7 @@
  * request keeps the values it started with.
  */
 
+import type { SlowStartConfig } from "./balance/slow-start.ts";
 import type { CorsPolicy } from "./cors.ts";
 import type { HashPolicy } from "./hash-policy.ts";
 import type { JwtRequirement } from "./jwt.ts";
@@ -200,6 +201,24 @@ export interface RouteTable {
   virtualHost(authority: string): VirtualHostConfig | undefined;
 }
 
+/** envoy.config.core.v3.HealthStatus */
+export type EdsHealth = "UNKNOWN" | "HEALTHY" | "UNHEALTHY" | "DRAINING" | "TIMEOUT" | "DEGRADED";
+
+/** Where endpoints are; all of one locality and priority share the object. */
+export interface LocalityConfig {
+  /** `region/zone/sub zone` */
+  readonly key: string;
+  /** Counts in clusters that weigh localities; 0 = it takes nothing there. */
+  readonly weight: number;
+}
+
+/** The endpoints of a cluster and what the control plane says about them all. */
+export interface LoadAssignment {
+  readonly endpoints: readonly EndpointConfig[];
+  /** Percent; Envoy's default is 140. */
+  readonly overprovisioningFactor: number;
+}
+
 /** How Envoy ranks an address: the key of an endpoint is `ip:port`. */
 export interface EndpointConfig {
   readonly key: string;
@@ -207,7 +226,12 @@ export interface EndpointConfig {
   readonly port: number;
   readonly weight: number;
   readonly priority: number;
-  readonly isHealthy: boolean;
+  /** What the control plane says of its health, in xDS's words. */
+  readonly edsHealth: EdsHealth;
+  readonly locality: LocalityConfig;
+  /** The name it is known by, where it has one; "" = none. */
+  readonly hostname: string;
+  readonly isCanary: boolean;
   /** The `envoy.transport_socket_match` metadata, e.g. {tlsMode: "istio"}. */
   readonly transportSocketMatch: Readonly<Record<string, string>>;
   /** Workload labels for telemetry, from the `istio` metadata. */
@@ -246,10 +270,18 @@ export interface ClusterConfig {
   readonly connectTimeoutMs: number;
   readonly lbPolicy: "round_robin" | "least_request" | "random" | "ring_hash" | "maglev";
   readonly leastRequestChoices: number;
+  /** How much requests in flight take from a host's weight; 0 = nothing. */
+  readonly activeRequestBias: number;
+  /** Undefined: new hosts get their whole share at once. */
+  readonly slowStart: SlowStartConfig | undefined;
+  /** Localities take their weight's share before hosts do. */
+  readonly isLocalityWeighted: boolean;
   readonly ringSize: { readonly minimum: number; readonly maximum: number };
   /** A prime number. */
   readonly maglevTableSize: number;
   readonly endpoints: readonly EndpointConfig[];
+  /** Percent by which a priority's and locality's healthy hosts may make up for the others. */
+  readonly overprovisioningFactor: number;
   /** First match wins, then `defaultTls`. `undefined` = plain text. */
   tlsFor(endpoint: EndpointConfig): TlsConfig | undefined;
   readonly circuitBreaker: {
@@ -370,6 +402,8 @@ export interface RuntimeConfig {
   /** Only listeners that are warm (their routes and secrets have arrived). */
   readonly listeners: ReadonlyMap<string, ListenerConfig>;
   cluster(name: string): ClusterConfig | undefined;
+  /** All of them. */
+  clusters(): Iterable<ClusterConfig>;
 }
 
 /**

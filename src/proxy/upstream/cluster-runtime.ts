@@ -1,15 +1,13 @@
 import type { ClusterConfig, RequestTelemetry } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
-import type { Balancer, HashBalancer } from "../core/balance/balancer.ts";
-import { selectHosts } from "../core/balance/host-set.ts";
-import { createBalancer as createLeastRequest } from "../core/balance/least-request.ts";
-import { createBalancer as createMaglev } from "../core/balance/maglev.ts";
-import { createBalancer as createRandom } from "../core/balance/random.ts";
-import { createBalancer as createRingHash } from "../core/balance/ring-hash.ts";
-import { createBalancer as createRoundRobin } from "../core/balance/round-robin.ts";
+import type { PlacedHost } from "../core/balance/host-sets.ts";
+import type { PriorityBalancer } from "../core/balance/priority-balancer.ts";
 import { Circuit } from "../core/circuit.ts";
+import { hostHealth } from "../core/host-health.ts";
 import type { AttemptOutcome } from "../core/outlier.ts";
 import { HostPool } from "./host-pool.ts";
+import { createLoadBalancer } from "./load-balancer.ts";
+import type { MembershipGauges } from "./membership.ts";
 import { OutlierMonitor } from "./outlier-monitor.ts";
 
 type Counter = ReturnType<RequestTelemetry["counter"]>;
@@ -34,6 +32,7 @@ interface ClusterStats {
   readonly retrySuccess: Counter;
   readonly retryOverflow: Counter;
   readonly retryLimitExceeded: Counter;
+  readonly healthyPanic: Counter;
   /** Indexed by the first digit of the status. */
   readonly byClass: readonly Counter[];
 }
@@ -60,16 +59,9 @@ function clusterStats(telemetry: RequestTelemetry, name: string): ClusterStats {
     retrySuccess: counter("upstream_rq_retry_success"),
     retryOverflow: counter("upstream_rq_retry_overflow"),
     retryLimitExceeded: counter("upstream_rq_retry_limit_exceeded"),
+    healthyPanic: counter("lb_healthy_panic"),
     byClass: ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"].map((c) => counter(`upstream_rq_${c}`)),
   };
-}
-
-type HostChooser = (hash: bigint | undefined, attempt: number) => HostPool | undefined;
-
-/** 64 random bits. */
-function randomHash(random: () => number): bigint {
-  const half = (): bigint => BigInt(Math.floor(random() * 2 ** 32));
-  return (half() << 32n) | half();
 }
 
 /** What lives on of a cluster while its configuration changes: hosts, connections, counts. */
@@ -82,11 +74,12 @@ export class ClusterRuntime {
   readonly #statName: string;
   #config: ClusterConfig;
   readonly #outliers: OutlierMonitor;
-  #balancer: HostChooser;
-  #available = 0;
+  #balancer: PriorityBalancer<HostPool>;
+  readonly #membership: MembershipGauges;
 
-  constructor(context: ProxyContext, config: ClusterConfig) {
+  constructor(context: ProxyContext, config: ClusterConfig, membership: MembershipGauges) {
     this.#context = context;
+    this.#membership = membership;
     this.#config = config;
     this.#statName = config.altStatName === "" ? config.name : config.altStatName;
     this.stats = clusterStats(context.telemetry, this.#statName);
@@ -124,11 +117,11 @@ export class ClusterRuntime {
     maxAttempts: number,
     hash?: bigint,
   ): HostPool | undefined {
-    let host = this.#balancer(hash, 0);
-    if (isTried === undefined || this.#available < 2) return host;
+    let host = this.#balancer.pick(hash, 0);
+    if (isTried === undefined) return host;
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       if (host === undefined || !isTried(host)) return host;
-      host = this.#balancer(hash, attempt + 1);
+      host = this.#balancer.pick(hash, attempt + 1);
     }
     return host;
   }
@@ -179,7 +172,7 @@ export class ClusterRuntime {
     for (const host of this.#hosts.values()) host.destroy();
   }
 
-  #apply(): HostChooser {
+  #apply(): PriorityBalancer<HostPool> {
     const { endpoints, outlierDetection } = this.#config;
     const kept = new Set<string>();
     for (const endpoint of endpoints) {
@@ -197,41 +190,30 @@ export class ClusterRuntime {
     return this.#balance();
   }
 
-  #balance(): HostChooser {
-    const { endpoints, healthyPanicThresholdPercent } = this.#config;
-    const judged = endpoints.map((endpoint) =>
-      this.#outliers.isEjected(endpoint.key) ? { ...endpoint, isHealthy: false } : endpoint,
-    );
-    const hosts: HostPool[] = [];
-    for (const endpoint of selectHosts(judged, healthyPanicThresholdPercent)) {
+  #balance(): PriorityBalancer<HostPool> {
+    const placed: PlacedHost<HostPool>[] = [];
+    for (const endpoint of this.#config.endpoints) {
       const host = this.#hosts.get(endpoint.key);
-      if (host !== undefined) hosts.push(host);
+      if (host === undefined) continue;
+      const health = hostHealth(endpoint.edsHealth, {
+        isEjected: this.#outliers.isEjected(endpoint.key),
+        failsActiveCheck: false,
+        isDegraded: false,
+      });
+      placed.push({
+        host,
+        priority: endpoint.priority,
+        locality: endpoint.locality.key,
+        localityWeight: endpoint.locality.weight,
+        health,
+      });
     }
-    this.#available = hosts.length;
-    return this.#chooser(hosts);
-  }
-
-  #chooser(hosts: readonly HostPool[]): HostChooser {
-    const { lbPolicy, leastRequestChoices, ringSize, maglevTableSize } = this.#config;
-    const { random } = this.#context;
-    const plain =
-      (balancer: Balancer<HostPool>): HostChooser =>
-      () =>
-        balancer.pick(random);
-    const hashed = (balancer: HashBalancer<HostPool>): HostChooser => {
-      return (hash, attempt) => balancer.pick(hash ?? randomHash(random), attempt);
-    };
-    switch (lbPolicy) {
-      case "round_robin":
-        return plain(createRoundRobin(hosts, Math.floor(random() * hosts.length)));
-      case "least_request":
-        return plain(createLeastRequest(hosts, leastRequestChoices));
-      case "random":
-        return plain(createRandom(hosts));
-      case "ring_hash":
-        return hashed(createRingHash(hosts, ringSize.minimum, ringSize.maximum));
-      case "maglev":
-        return hashed(createMaglev(hosts, maglevTableSize));
-    }
+    this.#membership.show(
+      this.#statName,
+      placed.map(({ health }) => health),
+    );
+    return createLoadBalancer(this.#context, this.#config, placed, () =>
+      this.stats.healthyPanic.add(1),
+    );
   }
 }

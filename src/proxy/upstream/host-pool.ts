@@ -20,6 +20,8 @@ export class HostPool implements HashedHost {
   readonly cluster: ClusterRuntime;
   endpoint: EndpointConfig;
   activeRequests = 0;
+  /** `performance.now()` when it came, or passed its health check after it had failed it. */
+  healthySinceMs = performance.now();
   /** TLS sessions for resumption, by version of the material; holds one. */
   readonly sessions = new Map<string, Buffer>();
   readonly #idle: UpstreamConnection[] = [];

@@ -13,15 +13,15 @@ import {
 } from "../../xds/index.ts";
 import type {
   ClusterConfig,
-  EndpointConfig,
   ListenerConfig,
+  LoadAssignment,
   PeerInfo,
   RouteTable,
   RuntimeConfig,
 } from "../config/runtime-config.ts";
 import { type ClusterSpec, compileCluster } from "../core/compile/cluster.ts";
 import type { CompileContext } from "../core/compile/data-source.ts";
-import { compileEndpoints } from "../core/compile/endpoint.ts";
+import { compileEndpoints, NO_ENDPOINTS } from "../core/compile/endpoint.ts";
 import { compileListener, type ListenerSpec } from "../core/compile/listener.ts";
 import { compileRouteTable } from "../core/compile/route.ts";
 import { compileResource, type Scope } from "../core/compile/scope.ts";
@@ -71,7 +71,7 @@ const DEFAULT_FETCH_TIMEOUT_MS = 15_000;
 export class ConfigStore {
   readonly clusters = new Map<string, Slot<ClusterSpec, ClusterConfig>>();
   readonly listeners = new Map<string, Slot<ListenerSpec, ListenerConfig>>();
-  readonly endpoints = new Map<string, Accepted<readonly EndpointConfig[]>>();
+  readonly endpoints = new Map<string, Accepted<LoadAssignment>>();
   readonly routes = new Map<string, Accepted<RouteTable>>();
   readonly secrets = new Map<string, Accepted<SecretMaterial>>();
   /** Refused endpoints, routes and secrets, by type URL and name. */
@@ -95,6 +95,7 @@ export class ConfigStore {
       self: this.#options.self,
       listeners: this.#activeListeners,
       cluster: (name) => clusters.get(name),
+      clusters: () => clusters.values(),
     };
   }
 
@@ -338,11 +339,11 @@ export class ConfigStore {
   }
 
   #buildCluster(spec: ClusterSpec): ClusterConfig {
-    const endpoints =
+    const assignment =
       spec.edsName === undefined
         ? spec.localEndpoints
-        : (this.endpoints.get(spec.edsName)?.spec ?? []);
-    return spec.build(endpoints, (name) => this.secrets.get(name)?.spec);
+        : (this.endpoints.get(spec.edsName)?.spec ?? NO_ENDPOINTS);
+    return spec.build(assignment, (name) => this.secrets.get(name)?.spec);
   }
 
   #buildListener(spec: ListenerSpec): ListenerConfig {

@@ -36,7 +36,7 @@ export function metadataOf(target: GrpcTarget): Metadata {
 }
 
 function targetOf(cluster: ClusterSpec): string {
-  const [first, ...rest] = cluster.localEndpoints;
+  const [first, ...rest] = cluster.localEndpoints.endpoints;
   if (first === undefined) {
     throw new SerinError(
       "SERIN_INVALID_BOOTSTRAP",

@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runProxy } from "../../../src/proxy/index.ts";
 import { createLogger, systemClock } from "../../../src/runtime/index.ts";
-import { findTool } from "../../support/tools.ts";
 import { startEchoUpstream } from "./echo-upstream.ts";
+import { ended, freePort, startEnvoy } from "./envoy-process.ts";
 import { exchange, type RawResponse } from "./raw-http.ts";
 import { ROWS, type Row } from "./table.ts";
 import { tableBootstrap } from "./table-bootstrap.ts";
@@ -234,54 +232,4 @@ async function statsOf(admin: number): Promise<Run["stats"]> {
     if (Number(value) > 0) stats[name] = Number(value);
   }
   return stats;
-}
-
-async function startEnvoy(file: string, adminPort: number): Promise<ChildProcess> {
-  const args = [
-    "-c",
-    file,
-    "--file-flush-interval-msec",
-    "50",
-    "--concurrency",
-    "1",
-    "--log-level",
-    "off",
-    "--use-dynamic-base-id",
-  ];
-  const child = spawn(findTool("envoy") ?? "envoy", args, { stdio: ["ignore", "ignore", "pipe"] });
-  let output = "";
-  child.stderr?.on("data", (chunk) => {
-    output += chunk;
-  });
-  const deadline = Date.now() + 60_000;
-  for (;;) {
-    const isReady = await fetch(`http://127.0.0.1:${adminPort}/ready`).then(
-      (response) => response.ok,
-      () => false,
-    );
-    if (isReady) return child;
-    assert.ok(child.exitCode === null, `envoy ended: ${output}`);
-    assert.ok(Date.now() < deadline, "envoy is not ready");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-function ended(child: ChildProcess): Promise<void> {
-  return new Promise((resolve) => {
-    if (child.exitCode !== null) {
-      resolve();
-      return;
-    }
-    child.once("exit", () => resolve());
-    child.kill("SIGKILL");
-  });
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
 }

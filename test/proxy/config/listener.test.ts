@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { compileCluster } from "../../../src/proxy/core/compile/cluster.ts";
+import { NO_ENDPOINTS } from "../../../src/proxy/core/compile/endpoint.ts";
 import { compileListener } from "../../../src/proxy/core/compile/listener.ts";
 import { compileResource } from "../../../src/proxy/core/compile/scope.ts";
 import { manager, message } from "../ads/resources.ts";
@@ -100,7 +101,7 @@ test("the first fitting transport_socket_match decides, and no fit means the clu
     transport_socket_matches: [
       { name: "tls", match: { tlsMode: "istio" }, transport_socket: upstreamTls("mesh") },
     ],
-  }).build([], () => undefined);
+  }).build(NO_ENDPOINTS, () => undefined);
   const endpoint = (match: Record<string, string>) => ({ transportSocketMatch: match }) as never;
   assert.equal(config.tlsFor(endpoint({ tlsMode: "istio" }))?.sni, "mesh");
   assert.equal(config.tlsFor(endpoint({ tlsMode: "disabled" })), undefined);
@@ -114,7 +115,7 @@ test("the defaults of a cluster are Envoy's, its service is Istio's metadata", (
         istio: { services: [{ host: "reviews.x.svc", name: "reviews", namespace: "x" }] },
       },
     },
-  }).build([], () => undefined);
+  }).build(NO_ENDPOINTS, () => undefined);
   assert.deepEqual(config.circuitBreaker, {
     maxConnections: 1024,
     maxPendingRequests: 1024,
@@ -152,10 +153,13 @@ test("endpoints carry weight, health, match and Istio's workload", () => {
       ],
     },
   });
-  assert.equal(spec.localEndpoints.length, 1, "the second has the same address");
-  const [endpoint] = spec.localEndpoints;
+  assert.equal(spec.localEndpoints.endpoints.length, 1, "the second has the same address");
+  const [endpoint] = spec.localEndpoints.endpoints;
   assert.equal(endpoint?.key, "127.0.0.1:8080");
-  assert.deepEqual([endpoint?.weight, endpoint?.priority, endpoint?.isHealthy], [3, 1, false]);
+  assert.deepEqual(
+    [endpoint?.weight, endpoint?.priority, endpoint?.edsHealth],
+    [3, 1, "DRAINING"],
+  );
   assert.deepEqual(endpoint?.transportSocketMatch, { tlsMode: "istio" });
   assert.equal(endpoint?.peer?.workload, "reviews-v2");
   assert.equal(endpoint?.peer?.canonicalRevision, "v2");

@@ -80,7 +80,7 @@ const ROWS: readonly Row[] = [
   },
   {
     name: "only unhealthy endpoints, no panic",
-    setUp: async () => httpConfig([cluster("a", [endpoint(1, { isHealthy: false })])], all),
+    setUp: async () => httpConfig([cluster("a", [endpoint(1, { edsHealth: "UNHEALTHY" })])], all),
     status: 503,
     body: "no healthy upstream",
     flags: "UH",

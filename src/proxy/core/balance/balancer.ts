@@ -24,34 +24,12 @@ export interface HashBalancer<Host extends HashedHost> {
   pick(hash: bigint, attempt: number): Host | undefined;
 }
 
-/** Picks a host by weight in O(log n): a search in the running sums. */
-export class WeightedSampler<Host extends BalancedHost> {
-  readonly #hosts: readonly Host[];
-  /** Undefined when all weights are equal. */
-  readonly #sums: Float64Array | undefined;
+/** A host's own weight. */
+export function weightOf(host: BalancedHost): number {
+  return host.weight;
+}
 
-  constructor(hosts: readonly Host[]) {
-    this.#hosts = hosts;
-    if (hosts.every((host) => host.weight === hosts[0]?.weight)) return;
-    this.#sums = new Float64Array(hosts.length);
-    let sum = 0;
-    for (const [index, host] of hosts.entries()) {
-      sum += host.weight;
-      this.#sums[index] = sum;
-    }
-  }
-
-  sample(random: number): Host | undefined {
-    const sums = this.#sums;
-    if (sums === undefined) return this.#hosts[Math.floor(random * this.#hosts.length)];
-    const point = random * (sums[sums.length - 1] ?? 0);
-    let low = 0;
-    let high = sums.length - 1;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((sums[middle] ?? 0) > point) high = middle;
-      else low = middle + 1;
-    }
-    return this.#hosts[low];
-  }
+/** Whether all hosts weigh the same; true for none. */
+export function hasEqualWeights(hosts: readonly BalancedHost[]): boolean {
+  return hosts.every((host) => host.weight === hosts[0]?.weight);
 }

@@ -1,7 +1,6 @@
-import { type BalancedHost, type Balancer, WeightedSampler } from "./balancer.ts";
+import type { BalancedHost, Balancer } from "./balancer.ts";
 
-/** Each request goes to a host at random, by weight. */
+/** Each request goes to a host at random; weights do not count, as in Envoy. */
 export function createBalancer<Host extends BalancedHost>(hosts: readonly Host[]): Balancer<Host> {
-  const sampler = new WeightedSampler(hosts);
-  return { pick: (random) => sampler.sample(random()) };
+  return { pick: (random) => hosts[Math.floor(random() * hosts.length)] };
 }

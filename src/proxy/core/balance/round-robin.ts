@@ -1,16 +1,19 @@
-import type { BalancedHost, Balancer } from "./balancer.ts";
+import { type BalancedHost, type Balancer, hasEqualWeights, weightOf } from "./balancer.ts";
+import { EdfScheduler } from "./edf.ts";
 
 /**
- * Every host in turn, as often as its weight says, spread as evenly as weights allow (smooth
- * weighted round robin, as in nginx): each pick raises all credits by the weights, takes the
- * highest and charges it the total. Equal weights need only a counter.
+ * Every host in turn, as often as its weight says. Equal weights need only a counter. `startAt`: so
+ * many turns are passed over first, lest all proxies begin with the same host. `changing`: the weight
+ * of now, where weights change by themselves (slow start).
  */
 export function createBalancer<Host extends BalancedHost>(
   hosts: readonly Host[],
   startAt = 0,
+  changing?: (host: Host) => number,
 ): Balancer<Host> {
-  if (hosts.every((host) => host.weight === hosts[0]?.weight)) {
-    let next = hosts.length === 0 ? 0 : startAt % hosts.length;
+  const skipped = hosts.length === 0 ? 0 : startAt % hosts.length;
+  if (changing === undefined && hasEqualWeights(hosts)) {
+    let next = skipped;
     return {
       pick() {
         const host = hosts[next];
@@ -19,18 +22,8 @@ export function createBalancer<Host extends BalancedHost>(
       },
     };
   }
-  const credits = hosts.map(() => 0);
-  const total = hosts.reduce((sum, host) => sum + host.weight, 0);
-  return {
-    pick() {
-      let best = 0;
-      for (const [index, host] of hosts.entries()) {
-        const credit = (credits[index] ?? 0) + host.weight;
-        credits[index] = credit;
-        if (credit > (credits[best] ?? 0)) best = index;
-      }
-      credits[best] = (credits[best] ?? 0) - total;
-      return hosts[best];
-    },
-  };
+  const weight = changing ?? weightOf;
+  const scheduler = new EdfScheduler(hosts, weight);
+  for (let turn = 0; turn < skipped; turn += 1) scheduler.next(weight);
+  return { pick: () => scheduler.next(weight) };
 }

@@ -6,9 +6,9 @@ import {
   structToJson,
   unpackAny,
 } from "../../../xds/index.ts";
-import type { ClusterConfig, EndpointConfig } from "../runtime-config.ts";
+import type { ClusterConfig, LoadAssignment } from "../runtime-config.ts";
 import type { CompileContext } from "./data-source.ts";
-import { compileEndpoints, metadataOf } from "./endpoint.ts";
+import { compileEndpoints, metadataOf, NO_ENDPOINTS } from "./endpoint.ts";
 import { compileUpstreamProtocol } from "./http2-options.ts";
 import { compileLbPolicy } from "./lb-policy.ts";
 import { compileOutlierDetection } from "./outlier-detection.ts";
@@ -30,9 +30,9 @@ export interface ClusterSpec {
   readonly initialFetchTimeoutMs: number;
   readonly secretNames: readonly string[];
   readonly tls: TlsSpec | undefined;
-  readonly localEndpoints: readonly EndpointConfig[];
+  readonly localEndpoints: LoadAssignment;
   build(
-    endpoints: readonly EndpointConfig[],
+    assignment: LoadAssignment,
     secrets: (name: string) => SecretMaterial | undefined,
   ): ClusterConfig;
 }
@@ -64,7 +64,7 @@ export function compileCluster(
         scope.at("load_assignment"),
         type === TYPE.STRICT_DNS || type === TYPE.LOGICAL_DNS,
       )
-    : [];
+    : NO_ENDPOINTS;
   const tls = compileTransportSocket(
     cluster.transport_socket,
     "upstream",
@@ -82,12 +82,12 @@ export function compileCluster(
     secretNames: [...new Set(specs.flatMap((spec) => spec?.secretNames ?? []))],
     tls,
     localEndpoints,
-    build(endpoints, secrets) {
+    build(assignment, secrets) {
       const defaultTls = tls?.build(secrets);
       const matched = matches.map((m) => ({ criteria: m.criteria, tls: m.tls?.build(secrets) }));
       return {
         ...fixed,
-        endpoints,
+        ...assignment,
         tlsFor(endpoint) {
           for (const match of matched) {
             if (fits(match.criteria, endpoint.transportSocketMatch)) return match.tls;
@@ -140,7 +140,7 @@ function fixedPart(
   name: string,
   options: envoy_extensions_upstreams_http_v3_HttpProtocolOptions | undefined,
   scope: Scope,
-): Omit<ClusterConfig, "endpoints" | "tlsFor"> {
+): Omit<ClusterConfig, keyof LoadAssignment | "tlsFor"> {
   const connectTimeoutMs = durationToMs(cluster.connect_timeout) ?? DEFAULT_CONNECT_TIMEOUT_MS;
   if (connectTimeoutMs <= 0) scope.at("connect_timeout").fail("must be more than 0");
   const common = options?.common_http_protocol_options;
@@ -154,7 +154,7 @@ function fixedPart(
     ...compileUpstreamProtocol(cluster, options, scope),
     maxRequestsPerConnection: common?.max_requests_per_connection?.value ?? 0,
     idleTimeoutMs: durationToMs(common?.idle_timeout) ?? DEFAULT_IDLE_TIMEOUT_MS,
-    healthyPanicThresholdPercent: panic ? (panic.value ?? 0) : 50,
+    healthyPanicThresholdPercent: Math.trunc(panic ? (panic.value ?? 0) : 50),
     outlierDetection: compileOutlierDetection(
       cluster.outlier_detection,
       scope.at("outlier_detection"),

@@ -4,26 +4,61 @@ import {
   type envoy_config_endpoint_v3_LbEndpoint,
   structToJson,
 } from "../../../xds/index.ts";
-import type { EndpointConfig, PeerInfo } from "../runtime-config.ts";
+import type {
+  EdsHealth,
+  EndpointConfig,
+  LoadAssignment,
+  LocalityConfig,
+  PeerInfo,
+} from "../runtime-config.ts";
 import type { Scope } from "./scope.ts";
 
-/** HealthStatus values that take an endpoint out: UNHEALTHY, DRAINING, TIMEOUT. */
-const UNHEALTHY = new Set<number>([2, 3, 4]);
+/** HealthStatus by number. */
+const HEALTH: readonly EdsHealth[] = [
+  "UNKNOWN",
+  "HEALTHY",
+  "UNHEALTHY",
+  "DRAINING",
+  "TIMEOUT",
+  "DEGRADED",
+];
+const MAX_PRIORITY = 128;
+const DEFAULT_OVERPROVISIONING_FACTOR = 140;
 
-/** Compiles a ClusterLoadAssignment to its endpoints. `allowNames`: DNS names instead of addresses. */
+/** A cluster of which no endpoints are known. */
+export const NO_ENDPOINTS: LoadAssignment = {
+  endpoints: [],
+  overprovisioningFactor: DEFAULT_OVERPROVISIONING_FACTOR,
+};
+
+/** Compiles a ClusterLoadAssignment. `allowNames`: DNS names instead of addresses. */
 export function compileEndpoints(
   assignment: envoy_config_endpoint_v3_ClusterLoadAssignment,
   scope: Scope,
   allowNames = false,
-): readonly EndpointConfig[] {
+): LoadAssignment {
   const endpoints: EndpointConfig[] = [];
   const seen = new Set<string>();
+  const factor = assignment.policy?.overprovisioning_factor;
+  if (factor && (factor.value ?? 0) < 1) {
+    scope.at("policy", "overprovisioning_factor").fail("must be more than 0");
+  }
   for (const [i, locality] of (assignment.endpoints ?? []).entries()) {
+    const priority = locality.priority ?? 0;
+    if (priority > MAX_PRIORITY) {
+      scope.at("endpoints", i, "priority").fail(`must be at most ${MAX_PRIORITY}`);
+      continue;
+    }
+    const { region, zone, sub_zone: subZone } = locality.locality ?? {};
+    const place: LocalityConfig = {
+      key: [region, zone, subZone].map((name) => name ?? "").join("/"),
+      weight: locality.load_balancing_weight?.value ?? 0,
+    };
     const listScope = scope.at("endpoints", i, "lb_endpoints");
     for (const [j, endpoint] of (locality.lb_endpoints ?? []).entries()) {
       const compiled = compileEndpoint(
         endpoint,
-        locality.priority ?? 0,
+        { priority, locality: place },
         listScope.at(j),
         allowNames,
       );
@@ -33,27 +68,31 @@ export function compileEndpoints(
       endpoints.push(compiled);
     }
   }
-  return endpoints;
+  return {
+    endpoints,
+    overprovisioningFactor: factor?.value ?? DEFAULT_OVERPROVISIONING_FACTOR,
+  };
 }
 
 function compileEndpoint(
   entry: envoy_config_endpoint_v3_LbEndpoint,
-  priority: number,
+  place: Pick<EndpointConfig, "priority" | "locality">,
   scope: Scope,
   allowNames: boolean,
 ): EndpointConfig | undefined {
-  const place = scope.at("endpoint", "address", "socket_address");
+  const addressScope = scope.at("endpoint", "address", "socket_address");
   const socket = entry.endpoint?.address?.socket_address;
   const address = socket?.address ?? "";
   const port = socket?.port_value ?? 0;
   if (!socket) {
-    place.fail("is required");
+    addressScope.fail("is required");
     return undefined;
   }
   if (!allowNames && !isIpAddress(address)) {
-    place.at("address").fail(`must be an IP address (found ${JSON.stringify(address)})`);
+    addressScope.at("address").fail(`must be an IP address (found ${JSON.stringify(address)})`);
   }
-  if (port < 1 || port > 65_535) place.at("port_value").fail(`must be 1..65535 (found ${port})`);
+  if (port < 1 || port > 65_535)
+    addressScope.at("port_value").fail(`must be 1..65535 (found ${port})`);
   const weight = entry.load_balancing_weight;
   if (weight && (weight.value ?? 0) < 1) {
     scope.at("load_balancing_weight").fail("must be at least 1");
@@ -64,8 +103,10 @@ function compileEndpoint(
     address,
     port,
     weight: weight?.value ?? 1,
-    priority,
-    isHealthy: !UNHEALTHY.has(entry.health_status ?? 0),
+    ...place,
+    edsHealth: HEALTH[entry.health_status ?? 0] ?? "UNKNOWN",
+    hostname: entry.endpoint?.hostname ?? "",
+    isCanary: metadataOf(metadata, "envoy.lb")["canary"] === true,
     transportSocketMatch: stringsOf(metadataOf(metadata, "envoy.transport_socket_match")),
     peer: peerOf(metadataOf(metadata, "istio")),
   };

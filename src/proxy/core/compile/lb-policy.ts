@@ -1,9 +1,19 @@
-import { type envoy_config_cluster_v3_Cluster, unpackAny } from "../../../xds/index.ts";
+import {
+  durationToMs,
+  type envoy_config_cluster_v3_Cluster,
+  type envoy_config_cluster_v3_Cluster_LeastRequestLbConfig,
+  type envoy_config_cluster_v3_Cluster_SlowStartConfig,
+  type envoy_config_cluster_v3_LoadBalancingPolicy,
+  unpackAny,
+} from "../../../xds/index.ts";
+import type { SlowStartConfig } from "../balance/slow-start.ts";
 import type { ClusterConfig } from "../runtime-config.ts";
 import type { Scope } from "./scope.ts";
 
 const LEAST_REQUEST = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest";
 const ROUND_ROBIN = "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin";
+const RANDOM = "envoy.extensions.load_balancing_policies.random.v3.Random";
+const WRR_LOCALITY = "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality";
 const DEFAULT_CHOICES = 2;
 
 /** Cluster.LbPolicy */
@@ -12,7 +22,10 @@ const MAX_RING_SIZE = 8_388_608;
 const DEFAULT_TABLE_SIZE = 65_537;
 const MAX_TABLE_SIZE = 5_000_011;
 
-type Choice = Pick<ClusterConfig, "lbPolicy" | "leastRequestChoices">;
+type Choice = Pick<
+  ClusterConfig,
+  "lbPolicy" | "leastRequestChoices" | "activeRequestBias" | "slowStart" | "isLocalityWeighted"
+>;
 type LbPolicy = Choice & Pick<ClusterConfig, "ringSize" | "maglevTableSize">;
 
 /** The balancer of a cluster: `load_balancing_policy` when set, else `lb_policy`. */
@@ -64,44 +77,126 @@ function isPrime(number: number): boolean {
 }
 
 function compileChoice(cluster: envoy_config_cluster_v3_Cluster, scope: Scope): Choice {
-  const policies = cluster.load_balancing_policy?.policies ?? [];
-  if (policies.length > 0) {
-    // The first policy that is known counts (gRFC A52, and Envoy).
-    for (const policy of policies) {
-      const any = policy.typed_extension_config?.typed_config;
-      const leastRequest = unpackAny(LEAST_REQUEST, any);
-      if (leastRequest !== undefined) {
-        const leastRequestChoices = leastRequest.choice_count?.value ?? DEFAULT_CHOICES;
-        return { lbPolicy: "least_request", leastRequestChoices };
-      }
-      if (unpackAny(ROUND_ROBIN, any) !== undefined) return roundRobin;
-    }
-    scope.at("load_balancing_policy", "policies").fail("no policy of the list is supported");
-    return roundRobin;
+  if ((cluster.load_balancing_policy?.policies ?? []).length > 0) {
+    return compileTyped(cluster.load_balancing_policy, scope.at("load_balancing_policy"));
   }
+  const isLocalityWeighted = !!cluster.common_lb_config?.locality_weighted_lb_config;
+  const { round_robin_lb_config: roundRobin, least_request_lb_config: leastRequest } = cluster;
   switch (cluster.lb_policy ?? 0) {
-    case LB_POLICY.roundRobin:
-      return roundRobin;
-    case LB_POLICY.leastRequest: {
-      const count = cluster.least_request_lb_config?.choice_count;
-      if (count && (count.value ?? 0) < 2) {
-        scope.at("least_request_lb_config", "choice_count").fail("must be at least 2");
-      }
-      return {
-        lbPolicy: "least_request",
-        leastRequestChoices: count?.value ?? DEFAULT_CHOICES,
-      };
+    case LB_POLICY.roundRobin: {
+      const place = scope.at("round_robin_lb_config", "slow_start_config");
+      const slowStart = compileSlowStart(roundRobin?.slow_start_config, place);
+      return { ...PLAIN, slowStart, isLocalityWeighted };
     }
+    case LB_POLICY.leastRequest:
+      return {
+        ...compileLeastRequest(leastRequest ?? {}, scope.at("least_request_lb_config")),
+        isLocalityWeighted,
+      };
     case LB_POLICY.random:
-      return { lbPolicy: "random", leastRequestChoices: DEFAULT_CHOICES };
+      return { ...PLAIN, lbPolicy: "random", isLocalityWeighted };
     case LB_POLICY.ringHash:
-      return { lbPolicy: "ring_hash", leastRequestChoices: DEFAULT_CHOICES };
+      return { ...PLAIN, lbPolicy: "ring_hash", isLocalityWeighted };
     case LB_POLICY.maglev:
-      return { lbPolicy: "maglev", leastRequestChoices: DEFAULT_CHOICES };
+      return { ...PLAIN, lbPolicy: "maglev", isLocalityWeighted };
     default:
       scope.at("lb_policy").fail("must be ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH or MAGLEV");
-      return roundRobin;
+      return PLAIN;
   }
 }
 
-const roundRobin: Choice = { lbPolicy: "round_robin", leastRequestChoices: DEFAULT_CHOICES };
+/** The first policy that is known counts (gRFC A52, and Envoy). */
+function compileTyped(
+  policy: envoy_config_cluster_v3_LoadBalancingPolicy | null | undefined,
+  scope: Scope,
+): Choice {
+  for (const [i, { typed_extension_config: extension }] of (policy?.policies ?? []).entries()) {
+    const any = extension?.typed_config;
+    const place = scope.at("policies", i, "typed_extension_config", "typed_config");
+    const leastRequest = unpackAny(LEAST_REQUEST, any);
+    if (leastRequest !== undefined) {
+      if (leastRequest.selection_method) {
+        place.at("selection_method").fail("only N_CHOICES is supported");
+      }
+      return {
+        ...compileLeastRequest(leastRequest, place),
+        isLocalityWeighted: weighsLocalities(leastRequest),
+      };
+    }
+    const roundRobin = unpackAny(ROUND_ROBIN, any);
+    if (roundRobin !== undefined) {
+      const slowStart = compileSlowStart(
+        roundRobin.slow_start_config,
+        place.at("slow_start_config"),
+      );
+      return { ...PLAIN, slowStart, isLocalityWeighted: weighsLocalities(roundRobin) };
+    }
+    const random = unpackAny(RANDOM, any);
+    if (random !== undefined) {
+      return { ...PLAIN, lbPolicy: "random", isLocalityWeighted: weighsLocalities(random) };
+    }
+    const byLocality = unpackAny(WRR_LOCALITY, any);
+    if (byLocality !== undefined) {
+      const inner = byLocality.endpoint_picking_policy;
+      return {
+        ...compileTyped(inner, place.at("endpoint_picking_policy")),
+        isLocalityWeighted: true,
+      };
+    }
+  }
+  scope.at("policies").fail("no policy of the list is supported");
+  return PLAIN;
+}
+
+function weighsLocalities({
+  locality_lb_config: config,
+}: {
+  locality_lb_config?:
+    | { locality_weighted_lb_config?: object | null | undefined }
+    | null
+    | undefined;
+}): boolean {
+  return !!config?.locality_weighted_lb_config;
+}
+
+function compileLeastRequest(
+  config: envoy_config_cluster_v3_Cluster_LeastRequestLbConfig,
+  scope: Scope,
+): Omit<Choice, "isLocalityWeighted"> {
+  const choices = config.choice_count?.value ?? DEFAULT_CHOICES;
+  if (choices < 2) scope.at("choice_count").fail("must be at least 2");
+  const bias = config.active_request_bias?.default_value ?? 1;
+  if (config.active_request_bias && bias < 0) {
+    scope.at("active_request_bias", "default_value").fail("must be at least 0");
+  }
+  return {
+    lbPolicy: "least_request",
+    leastRequestChoices: choices,
+    activeRequestBias: config.active_request_bias ? bias : 1,
+    slowStart: compileSlowStart(config.slow_start_config, scope.at("slow_start_config")),
+  };
+}
+
+/** Without a window there is no slow start. */
+function compileSlowStart(
+  config: envoy_config_cluster_v3_Cluster_SlowStartConfig | null | undefined,
+  scope: Scope,
+): SlowStartConfig | undefined {
+  const windowMs = durationToMs(config?.slow_start_window) ?? 0;
+  if (!config || windowMs <= 0) return undefined;
+  const aggression = config.aggression ? (config.aggression.default_value ?? 0) : 1;
+  if (aggression <= 0) scope.at("aggression", "default_value").fail("must be more than 0");
+  const minWeight = config.min_weight_percent ? (config.min_weight_percent.value ?? 0) : 10;
+  if (minWeight < 0 || minWeight > 100) {
+    scope.at("min_weight_percent").fail(`must be 0..100 (found ${minWeight})`);
+  }
+  return { windowMs, aggression, minWeightFraction: minWeight / 100 };
+}
+
+const PLAIN: Choice = {
+  lbPolicy: "round_robin",
+  leastRequestChoices: DEFAULT_CHOICES,
+  activeRequestBias: 1,
+  slowStart: undefined,
+  isLocalityWeighted: false,
+};
