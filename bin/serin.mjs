@@ -8,9 +8,22 @@ if (major < 26) {
   );
   process.exit(2);
 }
+if (process.argv[2] === "proxy") keepYoungGenerationSmall();
 const { existsSync } = await import("node:fs");
 const source = new URL("../src/cli/main.ts", import.meta.url);
 // A checkout runs its sources as they are; a published package holds compiled JavaScript only.
 const entry = existsSync(source) ? source : new URL("../dist/cli/main.js", import.meta.url);
 const { main } = await import(entry.href);
 await main(process.argv.slice(2));
+
+/**
+ * The proxy's garbage is young and small: with semi-spaces of 4 MiB it needs 40 MB less than with V8's
+ * own choice, and less CPU (bench/results). V8 reads the size at start, so the process replaces itself
+ * once; its pid and its streams stay. Whoever gave V8 options of his own is left alone.
+ */
+function keepYoungGenerationSmall() {
+  const given = [...process.execArgv, process.env.NODE_OPTIONS ?? ""].join(" ");
+  if (typeof process.execve !== "function" || /semi-space|inspect|cpu-prof/.test(given)) return;
+  const args = ["--max-semi-space-size=4", ...process.execArgv, ...process.argv.slice(1)];
+  process.execve(process.execPath, [process.execPath, ...args], process.env);
+}

@@ -1,67 +1,97 @@
-import type { Ports } from "./contenders.ts";
+import type { Certificates } from "./certificates.ts";
 
-const HCM =
-  "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const TYPE = "type.googleapis.com/";
+const NETWORK = `${TYPE}envoy.extensions.filters.network`;
+const UNLIMITED = 2 ** 32 - 1;
 
-/** One bootstrap for Serin and for Envoy: a 90/10 route to two clusters, stats on, access log off. */
-export function envoyBootstrap(ports: Ports): object {
-  const [primary, canary] = ports.upstreams;
+/** One proxy of a scenario; Serin and Envoy get the same text. */
+export interface ProxyPlan {
+  readonly port: number;
+  readonly admin: number;
+  readonly upstreams: readonly number[];
+  readonly kind: "http" | "tcp";
+  /** What the upstreams are spoken to in. */
+  readonly upstreamProtocol: "http1" | "http2";
+  /** Mutual TLS towards the clients, towards the upstreams, or only a server certificate. */
+  readonly downstreamTls: "none" | "server" | "mutual";
+  readonly upstreamTls: boolean;
+  readonly certificates: Certificates | undefined;
+}
+
+/** A bootstrap with one listener; HTTP is split 90/10 where there are two upstreams. Stats on, access log off. */
+export function bootstrapOf(plan: ProxyPlan): object {
+  const names = plan.upstreams.map((_, i) => (i === 0 ? "primary" : "canary"));
+  const network = plan.kind === "http" ? httpConnectionManager(names) : tcpProxy();
   return {
     node: { id: "bench", cluster: "bench" },
-    admin: { address: address(ports.admin) },
+    admin: { address: address(plan.admin) },
     static_resources: {
       listeners: [
         {
           name: "main",
-          address: address(ports.proxy),
-          filter_chains: [{ filters: [{ name: "hcm", typed_config: httpConnectionManager() }] }],
+          address: address(plan.port),
+          filter_chains: [
+            {
+              filters: [{ name: "network", typed_config: network }],
+              ...(plan.downstreamTls === "none" ? {} : { transport_socket: downstreamTls(plan) }),
+            },
+          ],
         },
       ],
-      clusters: [cluster("primary", primary), cluster("canary", canary)],
+      clusters: plan.upstreams.map((port, i) => cluster(names[i] ?? "", port, plan)),
     },
   };
 }
 
-function httpConnectionManager(): object {
+function httpConnectionManager(clusters: readonly string[]): object {
+  const target =
+    clusters.length === 1
+      ? { cluster: clusters[0] }
+      : {
+          weighted_clusters: {
+            clusters: clusters.map((name, i) => ({ name, weight: i === 0 ? 90 : 10 })),
+          },
+        };
   return {
-    "@type": HCM,
+    "@type": `${NETWORK}.http_connection_manager.v3.HttpConnectionManager`,
     stat_prefix: "main",
+    http2_protocol_options: { max_concurrent_streams: 1000 },
     route_config: {
       name: "main",
       virtual_hosts: [
         {
           name: "all",
           domains: ["*"],
-          routes: [
-            {
-              match: { prefix: "/" },
-              route: {
-                weighted_clusters: {
-                  clusters: [
-                    { name: "primary", weight: 90 },
-                    { name: "canary", weight: 10 },
-                  ],
-                },
-                timeout: "0s",
-              },
-            },
-          ],
+          routes: [{ match: { prefix: "/" }, route: { ...target, timeout: "0s" } }],
         },
       ],
     },
     http_filters: [
       {
         name: "envoy.filters.http.router",
-        typed_config: {
-          "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-        },
+        typed_config: { "@type": `${TYPE}envoy.extensions.filters.http.router.v3.Router` },
       },
     ],
   };
 }
 
-function cluster(name: string, port: number): object {
-  const limit = 2 ** 32 - 1;
+function tcpProxy(): object {
+  return {
+    "@type": `${NETWORK}.tcp_proxy.v3.TcpProxy`,
+    stat_prefix: "main",
+    cluster: "primary",
+  };
+}
+
+function cluster(name: string, port: number, plan: ProxyPlan): object {
+  const http2 = {
+    typed_extension_protocol_options: {
+      "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": `${TYPE}envoy.extensions.upstreams.http.v3.HttpProtocolOptions`,
+        explicit_http_config: { http2_protocol_options: { max_concurrent_streams: 1000 } },
+      },
+    },
+  };
   return {
     name,
     type: "STATIC",
@@ -70,9 +100,9 @@ function cluster(name: string, port: number): object {
     circuit_breakers: {
       thresholds: [
         {
-          max_connections: limit,
-          max_pending_requests: limit,
-          max_requests: limit,
+          max_connections: UNLIMITED,
+          max_pending_requests: UNLIMITED,
+          max_requests: UNLIMITED,
           max_retries: 3,
         },
       ],
@@ -80,6 +110,46 @@ function cluster(name: string, port: number): object {
     load_assignment: {
       cluster_name: name,
       endpoints: [{ lb_endpoints: [{ endpoint: { address: address(port) } }] }],
+    },
+    ...(plan.upstreamProtocol === "http2" ? http2 : {}),
+    ...(plan.upstreamTls ? { transport_socket: upstreamTls(plan) } : {}),
+  };
+}
+
+function commonTls({ certificates, upstreamProtocol }: ProxyPlan, isVerifying: boolean): object {
+  const inline = (text: string | undefined) => ({ inline_string: text ?? "" });
+  return {
+    alpn_protocols: upstreamProtocol === "http2" ? ["h2"] : ["h2", "http/1.1"],
+    tls_certificates: [
+      {
+        certificate_chain: inline(certificates?.certificate),
+        private_key: inline(certificates?.key),
+      },
+    ],
+    ...(isVerifying ? { validation_context: { trusted_ca: inline(certificates?.ca) } } : {}),
+  };
+}
+
+function downstreamTls(plan: ProxyPlan): object {
+  const isMutual = plan.downstreamTls === "mutual";
+  return {
+    name: "envoy.transport_sockets.tls",
+    typed_config: {
+      "@type": `${TYPE}envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext`,
+      require_client_certificate: isMutual,
+      common_tls_context: commonTls({ ...plan, upstreamProtocol: "http1" }, isMutual),
+    },
+  };
+}
+
+function upstreamTls(plan: ProxyPlan): object {
+  const common = commonTls(plan, true);
+  const alpn = plan.upstreamProtocol === "http2" ? ["h2"] : ["http/1.1"];
+  return {
+    name: "envoy.transport_sockets.tls",
+    typed_config: {
+      "@type": `${TYPE}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`,
+      common_tls_context: { ...common, alpn_protocols: alpn },
     },
   };
 }

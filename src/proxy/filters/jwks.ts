@@ -1,4 +1,4 @@
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWSHeaderParameters } from "jose";
+import type { createLocalJWKSet, JSONWebKeySet, JWSHeaderParameters } from "jose";
 import type { ProxyContext } from "../context.ts";
 import { parseJwks } from "../core/compile/jwt.ts";
 import type { JwksDocument, JwksSource, JwtFailure } from "../core/jwt.ts";
@@ -16,6 +16,8 @@ const MIN_REFETCH_MS = 5_000;
 /** The keys of one provider: fixed, or fetched, kept for their time and fetched again. */
 export class Jwks {
   readonly #source: JwksSource;
+  #document: JwksDocument | undefined;
+  /** Of `#document`, once it was needed. */
   #keys: KeySet | undefined;
   #fetchedMs = Number.NEGATIVE_INFINITY;
   #failedMs = Number.NEGATIVE_INFINITY;
@@ -23,7 +25,7 @@ export class Jwks {
 
   constructor(source: JwksSource) {
     this.#source = source;
-    if (source.kind === "inline") this.#keys = keySet(source.jwks);
+    if (source.kind === "inline") this.#document = source.jwks;
   }
 
   /** The keys that a token may be signed with, or why there are none. */
@@ -34,7 +36,7 @@ export class Jwks {
     const source = this.#source;
     if (source.kind === "remote") {
       const isOld = performance.now() - this.#fetchedMs > source.cacheMs;
-      if (isOld && !(await this.#fetch(context, source)) && this.#keys === undefined) {
+      if (isOld && !(await this.#fetch(context, source)) && this.#document === undefined) {
         return "Jwks remote fetch is failed";
       }
     }
@@ -58,8 +60,11 @@ export class Jwks {
   }
 
   async #find(header: Readonly<Record<string, unknown>>): Promise<readonly VerificationKey[]> {
-    if (this.#keys === undefined) return [];
+    if (this.#document === undefined) return [];
+    // Loaded only by those who verify tokens.
+    const { createLocalJWKSet: create, errors } = await import("jose");
     try {
+      this.#keys ??= create(keySet(this.#document));
       return [await this.#keys(header as JWSHeaderParameters, { payload: "", signature: "" })];
     } catch (error) {
       if (!(error instanceof errors.JWKSMultipleMatchingKeys)) return [];
@@ -93,7 +98,8 @@ export class Jwks {
         });
         const jwks = status === 200 ? parseJwks(body.toString("utf8")) : undefined;
         if (jwks === undefined) throw new Error(`status ${status}, or no key set`);
-        this.#keys = keySet(jwks);
+        this.#document = jwks;
+        this.#keys = undefined;
         this.#fetchedMs = performance.now();
         return true;
       } catch (error) {
@@ -105,14 +111,10 @@ export class Jwks {
   }
 }
 
-/** Keys that are not understood are left out; the others still count. */
-function keySet(jwks: JwksDocument): KeySet | undefined {
+/** Keys without a type are left out; the others still count. */
+function keySet(jwks: JwksDocument): JSONWebKeySet {
   const keys = jwks.keys.filter(({ kty }) => typeof kty === "string");
-  try {
-    return createLocalJWKSet({ keys: keys.map((key) => ({ ...key })) } as JSONWebKeySet);
-  } catch {
-    return undefined;
-  }
+  return { keys: keys.map((key) => ({ ...key })) } as JSONWebKeySet;
 }
 
 function pause(context: ProxyContext, source: Remote, attempt: number): Promise<void> {

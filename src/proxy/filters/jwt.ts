@@ -1,4 +1,3 @@
-import { compactVerify } from "jose";
 import type { FilterOverride, JwtConfig } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
 import {
@@ -199,6 +198,7 @@ async function verifySignature(
   }
   const keys = await jwks.keysFor(context, parsed.header);
   if (typeof keys === "string") return keys;
+  const { compactVerify } = await import("jose");
   for (const key of keys) {
     try {
       await compactVerify(token, key, { algorithms: [parsed.algorithm] });
