@@ -7,6 +7,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>
   demo: () => import("./commands/demo.ts"),
   get: () => import("./commands/get.ts"),
   proxy: () => import("./commands/proxy.ts"),
+  init: () => import("./commands/init.ts"),
   version: () => import("./commands/version.ts"),
 };
 

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { ClusterConfig, RouteActionConfig, RouteConfig } from "./config/runtime-config.ts";
 import { type RequestHash, requestHash } from "./core/hash-policy.ts";
+import { parseHostPort } from "./core/original-dst.ts";
 import {
   connectRoutes,
   normalizeTarget,
@@ -13,6 +14,7 @@ import { allowsUpgrade, wantedUpgrade } from "./core/upgrade.ts";
 import { runFilters } from "./filters.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
 import { mutateHeaders } from "./http1/header-mutation.ts";
+import type { Destination } from "./net/original-destination.ts";
 import type { Tunnel } from "./streams.ts";
 import type { Exchange } from "./upstream/exchange.ts";
 
@@ -230,7 +232,18 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
     weightedResponseHeaders: choice.responseHeaders,
     hash: isHashed(clusterConfig) ? hashOf(exchange, action) : undefined,
     tunnel: tunnelOf(exchange, action),
+    destination: clusterConfig.originalDst && destinationOf(exchange, clusterConfig.originalDst),
   });
+}
+
+/** As Envoy: the header goes before the connection, where the cluster believes it. */
+function destinationOf(
+  { connection, head }: Exchange,
+  { header }: NonNullable<ClusterConfig["originalDst"]>,
+): Destination | undefined {
+  const asked = header === undefined ? undefined : head.headers.first(header);
+  const named = asked === undefined ? undefined : parseHostPort(asked);
+  return named ?? connection.originalDestination;
 }
 
 /** The target that the upstream sees, where the route rewrites it. */

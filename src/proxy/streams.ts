@@ -3,6 +3,7 @@ import type { ProxyContext } from "./context.ts";
 import type { BodyFraming, ResponseHead } from "./core/http1/head-parser.ts";
 import type { HeaderBlock } from "./core/http1/header-block.ts";
 import type { UpstreamReset } from "./core/rescue.ts";
+import type { Destination } from "./net/original-destination.ts";
 import type { PeerIdentity } from "./tls/secure-contexts.ts";
 import type { Exchange } from "./upstream/exchange.ts";
 
@@ -36,6 +37,8 @@ export interface DownstreamConnection {
   /** The client's certificate; undefined without mutual TLS. */
   readonly identity: PeerIdentity | undefined;
   readonly requestedServerName: string;
+  /** Where the connection was going before it was redirected here. */
+  readonly originalDestination: Destination | undefined;
   /** What this hop says about its client in x-forwarded-client-cert; undefined without mutual TLS. */
   readonly clientCertElement: string | undefined;
 }

@@ -6,6 +6,7 @@
  */
 
 import type { SlowStartConfig } from "./balance/slow-start.ts";
+import type { CidrRange } from "./cidr.ts";
 import type { CorsPolicy } from "./cors.ts";
 import type { HashPolicy } from "./hash-policy.ts";
 import type { JwtRequirement } from "./jwt.ts";
@@ -282,6 +283,12 @@ export interface ClusterConfig {
   readonly endpoints: readonly EndpointConfig[];
   /** Percent by which a priority's and locality's healthy hosts may make up for the others. */
   readonly overprovisioningFactor: number;
+  /** The address of ours from which connections to the hosts come. */
+  readonly bindAddress?: string | undefined;
+  /** Hosts are where connections were going, or what this header of a request says (ORIGINAL_DST). */
+  readonly originalDst?:
+    | { readonly header: string | undefined; readonly port: number | undefined }
+    | undefined;
   /** First match wins, then `defaultTls`. `undefined` = plain text. */
   tlsFor(endpoint: EndpointConfig): TlsConfig | undefined;
   readonly circuitBreaker: {
@@ -371,6 +378,11 @@ export interface FilterChainConfig {
     readonly applicationProtocols: readonly string[];
     readonly serverNames: readonly string[];
     readonly destinationPort: number | undefined;
+    readonly destinationPrefixes?: readonly CidrRange[];
+    /** `local`: from this machine, by loopback or from the address it goes to. */
+    readonly sourceType?: "any" | "local" | "external";
+    readonly sourcePrefixes?: readonly CidrRange[];
+    readonly sourcePorts?: readonly number[];
   };
   readonly tls: TlsConfig | undefined;
   readonly network: HttpConnectionManagerConfig | TcpProxyConfig;
@@ -385,6 +397,11 @@ export interface ListenerConfig {
   readonly chains: readonly FilterChainConfig[];
   readonly defaultChain: FilterChainConfig | undefined;
   readonly bindToPort: boolean;
+  /**
+   * Connections are taken for what they were before REDIRECT: `restore` only knows where they were
+   * going, `handOff` also gives them to the listener of that address.
+   */
+  readonly originalDst?: "restore" | "handOff" | undefined;
 }
 
 /** The whole configuration at one moment. */

@@ -7,7 +7,13 @@ import type { HeaderBlock } from "../core/http1/header-block.ts";
 import { type MessageSink, RequestDecoder } from "../core/http1/message-decoder.ts";
 import type { ProtocolError } from "../core/http1/protocol-error.ts";
 import { rescue } from "../core/rescue.ts";
-import { type ConnectionInfo, clientCertElement, formatAddress } from "../net/connection-info.ts";
+import {
+  type ConnectionInfo,
+  clientCertElement,
+  formatAddress,
+  localAddressOf,
+} from "../net/connection-info.ts";
+import type { Destination } from "../net/original-destination.ts";
 import { handleRequest } from "../pipeline.ts";
 import type { BodyKind, DownstreamConnection, DownstreamStream } from "../streams.ts";
 import type { PeerIdentity } from "../tls/secure-contexts.ts";
@@ -70,7 +76,7 @@ export class ServerConnection
     this.socket = socket;
     this.#info = info;
     this.#onClosed = onClosed;
-    this.localAddress = formatAddress(socket.localAddress, socket.localPort);
+    this.localAddress = localAddressOf(socket, info);
     this.remoteIp = socket.remoteAddress ?? "";
     this.remoteAddress = formatAddress(socket.remoteAddress, socket.remotePort);
     this.#decoder = new RequestDecoder({
@@ -109,6 +115,10 @@ export class ServerConnection
 
   get identity(): PeerIdentity | undefined {
     return this.#info.identity;
+  }
+
+  get originalDestination(): Destination | undefined {
+    return this.#info.destination;
   }
 
   get requestedServerName(): string {

@@ -14,7 +14,13 @@ import {
 import { dateHeader } from "../http1/date-header.ts";
 import { localReplyHead } from "../http1/local-reply.ts";
 import { recordRefusal } from "../http1/refusal.ts";
-import { type ConnectionInfo, clientCertElement, formatAddress } from "../net/connection-info.ts";
+import {
+  type ConnectionInfo,
+  clientCertElement,
+  formatAddress,
+  localAddressOf,
+} from "../net/connection-info.ts";
+import type { Destination } from "../net/original-destination.ts";
 import type { DownstreamConnection } from "../streams.ts";
 import type { PeerIdentity } from "../tls/secure-contexts.ts";
 import type { Exchange } from "../upstream/exchange.ts";
@@ -70,7 +76,7 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
     this.#limits = limits;
     this.#info = info;
     this.#onGone = onGone;
-    this.localAddress = formatAddress(socket.localAddress, socket.localPort);
+    this.localAddress = localAddressOf(socket, info);
     this.remoteIp = socket.remoteAddress ?? "";
     this.remoteAddress = formatAddress(socket.remoteAddress, socket.remotePort);
     this.#idleSinceMs = performance.now();
@@ -94,6 +100,10 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
 
   get identity(): PeerIdentity | undefined {
     return this.#info.identity;
+  }
+
+  get originalDestination(): Destination | undefined {
+    return this.#info.destination;
   }
 
   get requestedServerName(): string {

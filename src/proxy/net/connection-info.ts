@@ -1,4 +1,6 @@
+import type { Socket } from "node:net";
 import type { PeerIdentity } from "../tls/secure-contexts.ts";
+import type { Destination } from "./original-destination.ts";
 
 /** What the listener found out about a connection before its first request. */
 export interface ConnectionInfo {
@@ -7,6 +9,8 @@ export interface ConnectionInfo {
   readonly identity: PeerIdentity | undefined;
   /** The URI of our own certificate, for `By=`. */
   readonly ownUri: string | undefined;
+  /** Where it was going before it was redirected here. */
+  readonly destination?: Destination | undefined;
 }
 
 /** What this hop says about its client in x-forwarded-client-cert; undefined without mutual TLS. */
@@ -19,6 +23,14 @@ export function clientCertElement({ identity, ownUri }: ConnectionInfo): string 
     `URI=${identity.principal ?? ""}`,
     ...identity.dnsNames.map((name) => `DNS=${name}`),
   ].join(";");
+}
+
+/** Our end of a connection as its client knows it: where it was going, when it was redirected here. */
+export function localAddressOf(socket: Socket, { destination }: ConnectionInfo): string {
+  return formatAddress(
+    destination?.address ?? socket.localAddress,
+    destination?.port ?? socket.localPort,
+  );
 }
 
 /** `ip:port`, an IPv6 address in brackets; "" without an address. */

@@ -13,11 +13,13 @@ import { type Inspection, inspectFirstBytes } from "./client-hello.ts";
 import type { ConnectionInfo } from "./connection-info.ts";
 import { type ConnectionFacts, matchFilterChain } from "./filter-chain.ts";
 import { type HttpConnection, serveHttp } from "./http-connection.ts";
+import { type Destination, originalDestination } from "./original-destination.ts";
 
 /** Envoy's default listener_filters_timeout. */
 const INSPECTION_TIMEOUT_MS = 15_000;
 const HTTP1_PROTOCOLS: readonly string[] = ["http/1.1", "http/1.0"];
 
+type ListenerOf = (destination: Destination) => Listener | undefined;
 type Counter = ReturnType<RequestTelemetry["counter"]>;
 
 /** One listening socket: accepts, inspects, chooses a filter chain, ends TLS, starts the protocol. */
@@ -27,6 +29,8 @@ export class Listener {
   #server: Server | undefined;
   /** Every accepted socket, with what runs on it. */
   readonly #sockets = new Map<Socket, HttpConnection | undefined>();
+  /** Where redirected connections were going. */
+  readonly #destinations = new WeakMap<Socket, Destination>();
   /** The chain each HTTP connection was accepted under. */
   readonly #chains = new Map<HttpConnection, FilterChainConfig>();
   readonly #accepted: Counter;
@@ -34,9 +38,12 @@ export class Listener {
   readonly #noChain: Counter;
   readonly #tlsErrors: Counter;
   #isDraining = false;
+  readonly #listenerOf: ListenerOf;
 
-  constructor(context: ProxyContext, config: ListenerConfig) {
+  /** `listenerOf` finds the listener that takes connections handed off. */
+  constructor(context: ProxyContext, config: ListenerConfig, listenerOf: ListenerOf) {
     this.#context = context;
+    this.#listenerOf = listenerOf;
     this.#config = config;
     const { telemetry } = context;
     const stat = `listener.${config.address}_${config.port}`;
@@ -65,7 +72,7 @@ export class Listener {
     checkMaterial(this.#context, this.#config);
     if (!this.#config.bindToPort) return;
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
-      this.#accept(socket),
+      this.#restore(socket),
     );
     await new Promise<void>((resolve, reject) => {
       server.once("error", (error: NodeJS.ErrnoException) =>
@@ -112,6 +119,23 @@ export class Listener {
   destroy(): void {
     this.drain();
     for (const socket of this.#sockets.keys()) socket.destroy();
+  }
+
+  /** Finds out where a redirected connection was going, and who takes it then. */
+  #restore(socket: Socket): void {
+    const { originalDst } = this.#config;
+    const destination = originalDst === undefined ? undefined : originalDestination(socket);
+    const other =
+      originalDst === "handOff" && destination !== undefined
+        ? this.#listenerOf(destination)
+        : undefined;
+    (other ?? this).take(socket, destination);
+  }
+
+  /** Serves a connection, accepted here or handed off by another listener. */
+  take(socket: Socket, destination: Destination | undefined): void {
+    if (destination !== undefined) this.#destinations.set(socket, destination);
+    this.#accept(socket);
   }
 
   #accept(socket: Socket): void {
@@ -171,7 +195,14 @@ export class Listener {
   }
 
   #start(socket: Socket, found: Omit<ConnectionFacts, "destinationPort">): void {
-    const facts = { ...found, destinationPort: socket.localPort ?? this.#config.port };
+    const destination = this.#destinations.get(socket);
+    const facts: ConnectionFacts = {
+      ...found,
+      destinationPort: destination?.port ?? socket.localPort ?? this.#config.port,
+      destinationAddress: destination?.address ?? socket.localAddress ?? "",
+      sourceAddress: socket.remoteAddress ?? "",
+      sourcePort: socket.remotePort ?? 0,
+    };
     const chain = matchFilterChain(this.#config, facts);
     if (chain === undefined) {
       this.#noChain.add(1);
@@ -184,6 +215,7 @@ export class Listener {
         requestedServerName: facts.serverName,
         identity: undefined,
         ownUri: undefined,
+        destination,
       });
       return;
     }
@@ -203,6 +235,7 @@ export class Listener {
           requestedServerName: facts.serverName,
           identity: secured.identity,
           ownUri: secured.ownUri,
+          destination: this.#destinations.get(socket),
         }),
       onRefused: () => {
         this.#tlsErrors.add(1);
@@ -214,7 +247,7 @@ export class Listener {
   #run(raw: Socket, socket: Socket, chain: FilterChainConfig, info: ConnectionInfo): void {
     const { network } = chain;
     if (network.kind === "tcp") {
-      proxyTcp(this.#context, network, socket);
+      proxyTcp(this.#context, network, socket, info.destination);
       return;
     }
     const connection = this.#serveHttp(socket, network, info);

@@ -1,6 +1,7 @@
 import type { ListenerConfig, ListenerFailure, RuntimeConfig } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
 import { Listener } from "./listener.ts";
+import type { Destination } from "./original-destination.ts";
 
 /** The listeners in use, by name, kept up to date with the configuration. */
 export class Listeners {
@@ -61,7 +62,7 @@ export class Listeners {
         current.update(wanted);
         return undefined;
       }
-      const listener = new Listener(this.#context, wanted);
+      const listener = new Listener(this.#context, wanted, (destination) => this.#at(destination));
       await listener.open();
       this.#listeners.set(name, listener);
       if (current !== undefined) this.#leave(current);
@@ -69,6 +70,19 @@ export class Listeners {
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }
+  }
+
+  /** As Envoy: the listener of this very address, else the one of its port on any address. */
+  #at({ address, port }: Destination): Listener | undefined {
+    const any = address.includes(":") ? "::" : "0.0.0.0";
+    let wildcard: Listener | undefined;
+    for (const listener of this.#listeners.values()) {
+      const { config } = listener;
+      if (config.port !== port) continue;
+      if (config.address === address) return listener;
+      if (config.address === any) wildcard = listener;
+    }
+    return wildcard;
   }
 
   #leave(listener: Listener): void {

@@ -3,14 +3,21 @@ import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { TcpProxyConfig } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
 import { pickWeighted } from "../core/route.ts";
+import type { Destination } from "../net/original-destination.ts";
 import { clientTlsOptions } from "../tls/client-options.ts";
+import { localEnd } from "../upstream/upstream-socket.ts";
 
 /**
  * Joins a client's connection to one of a host of the configured cluster: raw bytes both ways, each
  * side's FIN passed on by itself, each side read only as fast as the other takes it. `downstream`
- * must allow half-open connections.
+ * must allow half-open connections. `destination`: where it was going, for clusters that pass it on.
  */
-export function proxyTcp(context: ProxyContext, config: TcpProxyConfig, downstream: Socket): void {
+export function proxyTcp(
+  context: ProxyContext,
+  config: TcpProxyConfig,
+  downstream: Socket,
+  destination?: Destination,
+): void {
   const total = config.clusters.reduce((sum, cluster) => sum + cluster.weight, 0);
   const choice = pickWeighted(config.clusters, total, context.random());
   const clusterConfig = choice === undefined ? undefined : context.config.cluster(choice.cluster);
@@ -19,7 +26,10 @@ export function proxyTcp(context: ProxyContext, config: TcpProxyConfig, downstre
     return;
   }
   const cluster = context.clusters.get(context, clusterConfig);
-  const host = cluster.pick(undefined, 0);
+  const host =
+    clusterConfig.originalDst === undefined
+      ? cluster.pick(undefined, 0)
+      : destination && cluster.hostAt(destination);
   if (host === undefined || !cluster.circuit.canConnect) {
     if (host !== undefined) cluster.stats.pendingOverflow.add(1);
     downstream.destroy();
@@ -27,14 +37,16 @@ export function proxyTcp(context: ProxyContext, config: TcpProxyConfig, downstre
   }
   const { address, port } = host.endpoint;
   const tls = clusterConfig.tlsFor(host.endpoint);
+  const local = localEnd(clusterConfig);
   let upstream: Socket;
   if (tls === undefined) {
-    upstream = connect({ host: address, port, allowHalfOpen: true });
+    upstream = connect({ host: address, port, allowHalfOpen: true, ...local });
   } else {
     const options: ConnectionOptions & { readonly allowHalfOpen: boolean } = {
       host: address,
       port,
       allowHalfOpen: true,
+      ...local,
       ...clientTlsOptions(context.secureContexts, tls, tls.alpnProtocols),
     };
     upstream = connectTls(options);

@@ -5,6 +5,8 @@ import type { PriorityBalancer } from "../core/balance/priority-balancer.ts";
 import { Circuit } from "../core/circuit.ts";
 import { hostHealth } from "../core/host-health.ts";
 import type { AttemptOutcome } from "../core/outlier.ts";
+import { formatAddress } from "../net/connection-info.ts";
+import type { Destination } from "../net/original-destination.ts";
 import { HostPool } from "./host-pool.ts";
 import { createLoadBalancer } from "./load-balancer.ts";
 import type { MembershipGauges } from "./membership.ts";
@@ -63,6 +65,18 @@ function clusterStats(telemetry: RequestTelemetry, name: string): ClusterStats {
     byClass: ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"].map((c) => counter(`upstream_rq_${c}`)),
   };
 }
+
+/** All that is known of a host that only a connection has named. */
+const DESTINATION = {
+  weight: 1,
+  priority: 0,
+  edsHealth: "UNKNOWN",
+  locality: { key: "", weight: 0 },
+  hostname: "",
+  isCanary: false,
+  transportSocketMatch: {},
+  peer: undefined,
+} as const;
 
 /** What lives on of a cluster while its configuration changes: hosts, connections, counts. */
 export class ClusterRuntime {
@@ -126,6 +140,19 @@ export class ClusterRuntime {
     return host;
   }
 
+  /** The host of an ORIGINAL_DST cluster for a destination; made when it is new. */
+  hostAt(destination: Destination): HostPool {
+    const { address } = destination;
+    const port = this.#config.originalDst?.port ?? destination.port;
+    const key = formatAddress(address, port);
+    let host = this.#hosts.get(key);
+    if (host === undefined) {
+      host = new HostPool(this.#context, this, { ...DESTINATION, key, address, port });
+      this.#hosts.set(key, host);
+    }
+    return host;
+  }
+
   /** Tells outlier detection how an attempt at a host ended. */
   recordOutcome(host: HostPool, outcome: AttemptOutcome): void {
     this.#outliers.record(host.endpoint.key, outcome);
@@ -159,7 +186,12 @@ export class ClusterRuntime {
   }
 
   closeIdle(nowMs: number): void {
-    for (const host of this.#hosts.values()) host.closeIdle(nowMs);
+    for (const [key, host] of this.#hosts) {
+      host.closeIdle(nowMs);
+      // Destinations are as many as clients like: those not in use are forgotten.
+      const isUnused = host.activeRequests === 0 && host.connectionCount === 0;
+      if (this.#config.originalDst !== undefined && isUnused) this.#hosts.delete(key);
+    }
   }
 
   retire(): void {
@@ -183,6 +215,10 @@ export class ClusterRuntime {
     }
     for (const [key, host] of this.#hosts) {
       if (kept.has(key)) continue;
+      if (this.#config.originalDst !== undefined) {
+        host.update(host.endpoint);
+        continue;
+      }
       this.#hosts.delete(key);
       host.retire();
     }

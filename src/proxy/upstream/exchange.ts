@@ -31,6 +31,7 @@ import { retriesReset, retriesResponse, retryBackoffMs } from "../core/retry-pol
 import type { HeaderSource } from "../core/route.ts";
 import { mutateHeaders } from "../http1/header-mutation.ts";
 import { localReplyHead } from "../http1/local-reply.ts";
+import type { Destination } from "../net/original-destination.ts";
 import { Deadline, type DeadlineOwner } from "../net/timer-wheel.ts";
 import {
   type BodyKind,
@@ -62,6 +63,8 @@ export interface ForwardPlan {
   readonly weightedResponseHeaders: HeaderMutation | undefined;
   readonly hash: RequestHash | undefined;
   readonly tunnel: Tunnel | undefined;
+  /** The host of a cluster that passes on to where requests were going. */
+  readonly destination: Destination | undefined;
 }
 
 /**
@@ -352,11 +355,14 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const tried = this.#triedHosts;
     const avoid = plan.retry?.avoidPreviousHosts === true && tried !== undefined;
     this.attemptCount += 1;
-    const host = plan.cluster.pick(
-      avoid ? (candidate) => tried.includes(candidate) : undefined,
-      plan.retry?.hostSelectionRetryMaxAttempts ?? 0,
-      plan.hash?.hash,
-    );
+    const host =
+      plan.clusterConfig.originalDst === undefined
+        ? plan.cluster.pick(
+            avoid ? (candidate) => tried.includes(candidate) : undefined,
+            plan.retry?.hostSelectionRetryMaxAttempts ?? 0,
+            plan.hash?.hash,
+          )
+        : plan.destination && plan.cluster.hostAt(plan.destination);
     if (host === undefined) {
       plan.cluster.countStatus(503);
       this.fail({ kind: "noHealthyUpstream" });

@@ -1,7 +1,7 @@
 import { connect, type OnReadOpts, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { messageOf } from "../../base/index.ts";
-import type { TlsConfig } from "../config/runtime-config.ts";
+import type { ClusterConfig, TlsConfig } from "../config/runtime-config.ts";
 import { clientTlsOptions } from "../tls/client-options.ts";
 import type { HostPool } from "./host-pool.ts";
 
@@ -33,8 +33,9 @@ export function openUpstreamSocket(
   onConnected: () => void,
 ): Socket {
   const { address, port } = pool.endpoint;
+  const local = localEnd(pool.cluster.config);
   if (tls === undefined) {
-    const socket = connect({ host: address, port, onread });
+    const socket = connect({ host: address, port, onread, ...local });
     socket.once("connect", onConnected);
     return socket;
   }
@@ -44,6 +45,7 @@ export function openUpstreamSocket(
     host: address,
     port,
     onread,
+    ...local,
     ...clientTlsOptions(pool.context.secureContexts, tls, protocols),
     ...(session === undefined ? {} : { session }),
   };
@@ -74,6 +76,12 @@ export function connectFailure(
   return known === undefined || isConnected ? messageOf(error) : `delayed connect error: ${known}`;
 }
 
+/** The options that bind our end of a connection, where the cluster asks for it. */
+export function localEnd({ bindAddress }: ClusterConfig): { readonly localAddress?: string } {
+  return bindAddress === undefined ? NOWHERE : { localAddress: bindAddress };
+}
+
+const NOWHERE = {};
 const HTTP2_PROTOCOLS: ReadonlySet<string> = new Set(["h2", "istio-h2"]);
 
 /** Whether an ALPN protocol is HTTP/2. */

@@ -74,11 +74,25 @@ const refused: readonly [name: string, json: object, message: RegExp][] = [
     { filter_chains: [chain(), chain()] },
     /filter_chains\[1\]: has the same matching rules defined as filter_chains\[0\]/,
   ],
-  ["interception", { use_original_dst: true, filter_chains: [chain()] }, /use_original_dst/],
   [
-    "a chain by source type",
-    { filter_chains: [chain({ filter_chain_match: { source_type: "EXTERNAL" } })] },
-    /filter_chain_match\.source_type/,
+    "a chain by a range that is none",
+    {
+      filter_chains: [
+        chain({
+          filter_chain_match: { prefix_ranges: [{ address_prefix: "10.0.0.0", prefix_len: 33 }] },
+        }),
+      ],
+    },
+    /filter_chain_match\.prefix_ranges\[0\]: must be a range/,
+  ],
+  [
+    "a chain by direct source",
+    {
+      filter_chains: [
+        chain({ filter_chain_match: { direct_source_prefix_ranges: [{ address_prefix: "::" }] } }),
+      ],
+    },
+    /filter_chain_match\.direct_source_prefix_ranges/,
   ],
   ["no route source", { filter_chains: [chain({}, {})] }, /must set one of rds, route_config/],
 ];
@@ -156,18 +170,19 @@ test("endpoints carry weight, health, match and Istio's workload", () => {
   assert.equal(spec.localEndpoints.endpoints.length, 1, "the second has the same address");
   const [endpoint] = spec.localEndpoints.endpoints;
   assert.equal(endpoint?.key, "127.0.0.1:8080");
-  assert.deepEqual(
-    [endpoint?.weight, endpoint?.priority, endpoint?.edsHealth],
-    [3, 1, "DRAINING"],
-  );
+  assert.deepEqual([endpoint?.weight, endpoint?.priority, endpoint?.edsHealth], [3, 1, "DRAINING"]);
   assert.deepEqual(endpoint?.transportSocketMatch, { tlsMode: "istio" });
   assert.equal(endpoint?.peer?.workload, "reviews-v2");
   assert.equal(endpoint?.peer?.canonicalRevision, "v2");
 });
 
 const badClusters: readonly [name: string, json: object, message: RegExp][] = [
-  ["original destination", { type: "ORIGINAL_DST" }, /type: ORIGINAL_DST is not supported/],
-  ["a policy of its own", { lb_policy: "CLUSTER_PROVIDED" }, /lb_policy: must be/],
+  [
+    "original destination without its policy",
+    { type: "ORIGINAL_DST" },
+    /lb_policy: CLUSTER_PROVIDED/,
+  ],
+  ["a policy of its own", { lb_policy: "CLUSTER_PROVIDED" }, /lb_policy: CLUSTER_PROVIDED/],
   [
     "another hash function",
     { lb_policy: "RING_HASH", ring_hash_lb_config: { hash_function: "MURMUR_HASH_2" } },

@@ -8,7 +8,7 @@ import {
 } from "../../../xds/index.ts";
 import type { ClusterConfig, LoadAssignment } from "../runtime-config.ts";
 import type { CompileContext } from "./data-source.ts";
-import { compileEndpoints, metadataOf, NO_ENDPOINTS } from "./endpoint.ts";
+import { compileEndpoints, isIpAddress, metadataOf, NO_ENDPOINTS } from "./endpoint.ts";
 import { compileUpstreamProtocol } from "./http2-options.ts";
 import { compileLbPolicy } from "./lb-policy.ts";
 import { compileOutlierDetection } from "./outlier-detection.ts";
@@ -46,7 +46,9 @@ export function compileCluster(
   const name = cluster.name ?? "";
   if (name === "") scope.at("name").fail("must not be empty");
   const type = cluster.type ?? TYPE.STATIC;
-  if (type === TYPE.ORIGINAL_DST) scope.at("type").fail("ORIGINAL_DST is not supported");
+  if (type === TYPE.ORIGINAL_DST && cluster.load_assignment) {
+    scope.at("load_assignment").fail("is not allowed on a cluster of type ORIGINAL_DST");
+  }
   const isEds = type === TYPE.EDS;
   const edsSource = cluster.eds_cluster_config?.eds_config;
   if (isEds && !edsSource) scope.at("eds_cluster_config", "eds_config").fail("is required");
@@ -150,6 +152,8 @@ function fixedPart(
     altStatName: cluster.alt_stat_name || name,
     connectTimeoutMs,
     ...compileLbPolicy(cluster, scope),
+    originalDst: compileOriginalDst(cluster),
+    bindAddress: compileBindAddress(cluster, scope.at("upstream_bind_config", "source_address")),
     circuitBreaker: compileCircuitBreaker(cluster),
     ...compileUpstreamProtocol(cluster, options, scope),
     maxRequestsPerConnection: common?.max_requests_per_connection?.value ?? 0,
@@ -160,6 +164,30 @@ function fixedPart(
       scope.at("outlier_detection"),
     ),
     service: serviceOf(metadataOf(cluster.metadata, "istio")),
+  };
+}
+
+function compileBindAddress(
+  cluster: envoy_config_cluster_v3_Cluster,
+  scope: Scope,
+): string | undefined {
+  const source = cluster.upstream_bind_config?.source_address;
+  if (!source) return undefined;
+  const address = source.address ?? "";
+  if (!isIpAddress(address)) scope.at("address").fail("must be an IP address");
+  if ((source.port_value ?? 0) !== 0) scope.at("port_value").fail("must be 0");
+  return address;
+}
+
+function compileOriginalDst(
+  cluster: envoy_config_cluster_v3_Cluster,
+): ClusterConfig["originalDst"] {
+  if (cluster.type !== TYPE.ORIGINAL_DST) return undefined;
+  const config = cluster.original_dst_lb_config;
+  const header = config?.http_header_name?.toLowerCase() || "x-envoy-original-dst-host";
+  return {
+    header: config?.use_http_header ? header : undefined,
+    port: config?.upstream_port_override?.value ?? undefined,
   };
 }
 

@@ -18,6 +18,9 @@ const DEFAULT_CHOICES = 2;
 
 /** Cluster.LbPolicy */
 const LB_POLICY = { roundRobin: 0, leastRequest: 1, ringHash: 2, random: 3, maglev: 5 } as const;
+const CLUSTER_PROVIDED = 6;
+/** Cluster.DiscoveryType */
+const ORIGINAL_DST = 4;
 const MAX_RING_SIZE = 8_388_608;
 const DEFAULT_TABLE_SIZE = 65_537;
 const MAX_TABLE_SIZE = 5_000_011;
@@ -80,6 +83,15 @@ function compileChoice(cluster: envoy_config_cluster_v3_Cluster, scope: Scope): 
   if ((cluster.load_balancing_policy?.policies ?? []).length > 0) {
     return compileTyped(cluster.load_balancing_policy, scope.at("load_balancing_policy"));
   }
+  // As Envoy: the one without the other is refused.
+  const isOriginalDst = cluster.type === ORIGINAL_DST;
+  const isProvided = cluster.lb_policy === CLUSTER_PROVIDED;
+  if (isOriginalDst !== isProvided) {
+    scope
+      .at("lb_policy")
+      .fail("CLUSTER_PROVIDED goes with type ORIGINAL_DST only, and it with no other");
+  }
+  if (isProvided) return PLAIN;
   const isLocalityWeighted = !!cluster.common_lb_config?.locality_weighted_lb_config;
   const { round_robin_lb_config: roundRobin, least_request_lb_config: leastRequest } = cluster;
   switch (cluster.lb_policy ?? 0) {

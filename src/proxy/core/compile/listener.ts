@@ -1,5 +1,6 @@
 import {
   durationToMs,
+  type envoy_config_core_v3_CidrRange,
   type envoy_config_core_v3_SocketAddress,
   type envoy_config_listener_v3_Filter,
   type envoy_config_listener_v3_FilterChain,
@@ -8,6 +9,7 @@ import {
   type envoy_extensions_filters_network_tcp_proxy_v3_TcpProxy,
   unpackAny,
 } from "../../../xds/index.ts";
+import { type CidrRange, parseCidr } from "../cidr.ts";
 import type {
   FilterChainConfig,
   ListenerConfig,
@@ -28,6 +30,8 @@ const DEFAULT_TCP_IDLE_TIMEOUT_MS = 3_600_000;
 /** Listener filters by the end of their type; both look at the first bytes. */
 const TLS_INSPECTOR = ".TlsInspector";
 const HTTP_INSPECTOR = ".HttpInspector";
+const ORIGINAL_DST = ".OriginalDst";
+const SOURCE_TYPES = ["any", "local", "external"] as const;
 
 /** A Listener before its routes and secrets have arrived. */
 export interface ListenerSpec {
@@ -55,8 +59,10 @@ export function compileListener(
 ): ListenerSpec {
   const direction = DIRECTIONS[listener.traffic_direction ?? 0] ?? "unspecified";
   const address = compileAddress(listener.address?.socket_address, scope.at("address"));
-  if (listener.use_original_dst?.value) scope.at("use_original_dst").fail("is not supported");
-  const inspectTls = compileListenerFilters(listener, scope.at("listener_filters"));
+  const { inspectTls, originalDst } = compileListenerFilters(
+    listener,
+    scope.at("listener_filters"),
+  );
   const chains = (listener.filter_chains ?? []).map((chain, i) =>
     compileChain(chain, direction, context, scope.at("filter_chains", i)),
   );
@@ -91,6 +97,7 @@ export function compileListener(
         inspectTls,
         chains: chains.map(build),
         defaultChain: defaultChain ? build(defaultChain) : undefined,
+        originalDst,
         bindToPort: listener.bind_to_port ? (listener.bind_to_port.value ?? false) : true,
       };
     },
@@ -117,20 +124,25 @@ function compileAddress(
   return { address, port };
 }
 
-/** Whether the first bytes of a connection must be looked at. */
+/** What must be found out about a connection before its chain is chosen. */
 function compileListenerFilters(
   listener: envoy_config_listener_v3_Listener,
   scope: Scope,
-): boolean {
+): Pick<ListenerConfig, "inspectTls" | "originalDst"> {
   let inspectTls = false;
+  // As Envoy: use_original_dst brings the filter with it.
+  let originalDst: ListenerConfig["originalDst"] = listener.use_original_dst?.value
+    ? "handOff"
+    : undefined;
   for (const [i, filter] of (listener.listener_filters ?? []).entries()) {
     const url = filter.typed_config?.type_url ?? "";
     if (url.endsWith(TLS_INSPECTOR)) inspectTls = true;
+    else if (url.endsWith(ORIGINAL_DST)) originalDst ??= "restore";
     else if (!url.endsWith(HTTP_INSPECTOR)) {
       scope.at(i).fail(`listener filter ${filter.name ?? ""} (${url}) is not supported`);
     }
   }
-  return inspectTls;
+  return { inspectTls, originalDst };
 }
 
 function compileChain(
@@ -156,8 +168,9 @@ function compileMatch(
   match: envoy_config_listener_v3_FilterChainMatch,
   scope: Scope,
 ): FilterChainConfig["match"] {
-  if ((match.prefix_ranges ?? []).length > 0) scope.at("prefix_ranges").fail("is not supported");
-  if ((match.source_type ?? 0) !== 0) scope.at("source_type").fail("is not supported");
+  if ((match.direct_source_prefix_ranges ?? []).length > 0) {
+    scope.at("direct_source_prefix_ranges").fail("is not supported");
+  }
   const transport = match.transport_protocol ?? "";
   if (transport !== "" && transport !== "tls" && transport !== "raw_buffer") {
     scope.at("transport_protocol").fail(`must be tls or raw_buffer (found ${transport})`);
@@ -172,7 +185,26 @@ function compileMatch(
     applicationProtocols: match.application_protocols ?? [],
     serverNames: (match.server_names ?? []).map((name) => name.toLowerCase()),
     destinationPort: match.destination_port ? (match.destination_port.value ?? 0) : undefined,
+    destinationPrefixes: compileRanges(match.prefix_ranges ?? [], scope.at("prefix_ranges")),
+    sourceType: SOURCE_TYPES[match.source_type ?? 0] ?? "any",
+    sourcePrefixes: compileRanges(
+      match.source_prefix_ranges ?? [],
+      scope.at("source_prefix_ranges"),
+    ),
+    sourcePorts: match.source_ports ?? [],
   };
+}
+
+function compileRanges(
+  ranges: readonly envoy_config_core_v3_CidrRange[],
+  scope: Scope,
+): readonly CidrRange[] {
+  return ranges.flatMap(({ address_prefix: address, prefix_len: length }, i) => {
+    const range = parseCidr(address ?? "", length?.value ?? 0);
+    if (range !== undefined) return [range];
+    scope.at(i).fail(`must be a range of IP addresses (found ${address}/${length?.value ?? 0})`);
+    return [];
+  });
 }
 
 /** Envoy refuses two chains that match the same connections. */
