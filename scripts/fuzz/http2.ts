@@ -10,7 +10,8 @@ const TABLE_BYTES = 4096;
 const NAMES = [":method", ":path", ":status", "host", "cookie", "x-id", "content-type", "a"];
 const VALUES = ["", "GET", "/", "200", "text/plain", "x".repeat(300), "\xe9", "gzip, br"];
 
-class Bytes {
+/** Where an encoder writes. */
+export class Bytes {
   readonly parts: number[] = [];
   byte(value: number): void {
     this.parts.push(value & 0xff);

@@ -1,8 +1,10 @@
 import { setFlagsFromString } from "node:v8";
 import { parentPort, workerData } from "node:worker_threads";
 import { enableLinearRegExpFallback } from "../../src/proxy/regexp-engine.ts";
+import { DOWNGRADE } from "./downgrade.ts";
 import { HTTP1_TARGETS } from "./http1.ts";
 import { HTTP2_TARGETS } from "./http2.ts";
+import { JWT } from "./jwt.ts";
 import { createRandom } from "./random.ts";
 import { FuzzFailure, type FuzzTarget } from "./target.ts";
 import { TEXT_TARGETS } from "./text.ts";
@@ -12,6 +14,8 @@ import { XDS_TARGETS } from "./xds.ts";
 const TARGETS: readonly FuzzTarget[] = [
   ...HTTP1_TARGETS,
   ...HTTP2_TARGETS,
+  DOWNGRADE,
+  JWT,
   ...TEXT_TARGETS,
   ...XDS_TARGETS,
 ];
