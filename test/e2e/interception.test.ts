@@ -16,12 +16,13 @@ const POD = `serin-pod-${process.pid}`;
 const WORLD = `serin-world-${process.pid}`;
 const POD_IP = "10.77.0.1";
 const WORLD_IP = "10.77.0.2";
+const WORLD_IPV6 = "fd77::2";
 const PROXY_UID = "1337";
 const APP_UID = "65534";
 
 const TYPE = "type.googleapis.com/envoy";
 const SERVER = `
-import http.server, socketserver, sys, threading
+import http.server, socket, socketserver, sys, threading
 class Page(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -36,13 +37,14 @@ class Raw(socketserver.BaseRequestHandler):
         self.request.sendall(b"hello, ")
         self.request.sendall(self.request.recv(100))
 class Threads(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    address_family = socket.AF_INET6
     allow_reuse_address = True
     daemon_threads = True
 page, *raw = map(int, sys.argv[1:])
 for port in raw:
-    threading.Thread(target=Threads(("0.0.0.0", port), Raw).serve_forever, daemon=True).start()
+    threading.Thread(target=Threads(("::", port), Raw).serve_forever, daemon=True).start()
 print("ready", flush=True)
-Threads(("0.0.0.0", page), Page).serve_forever()
+Threads(("::", page), Page).serve_forever()
 `;
 const CLIENT = `
 import socket, sys
@@ -75,8 +77,8 @@ test("applications that know nothing of the mesh go through the sidecar", {
   const raw = async (from: string, uid: string, address: string, port: number): Promise<string> =>
     (await inside(from, uid, ["/usr/bin/python3", "-c", CLIENT, address, String(port)])).trim();
 
-  await init();
-  await init();
+  await init("--ipv6");
+  await init("--ipv6");
   const proxy = [
     process.execPath,
     "bin/serin.mjs",
@@ -94,7 +96,7 @@ test("applications that know nothing of the mesh go through the sidecar", {
   await t.test("outbound HTTP is routed by the listener of its port", async () => {
     const answer = await page(POD, APP_UID, `http://${WORLD_IP}:8080/`);
     assert.match(answer, /^x-mesh: outbound\r$/m);
-    assert.match(answer, /page for 10\.77\.0\.2:8080 from 10\.77\.0\.1$/);
+    assert.match(answer, /page for 10\.77\.0\.2:8080 from ::ffff:10\.77\.0\.1$/);
   });
   await t.test("the proxy's own traffic is left alone", async () => {
     const answer = await page(POD, PROXY_UID, `http://${WORLD_IP}:8080/`);
@@ -112,7 +114,7 @@ test("applications that know nothing of the mesh go through the sidecar", {
   await t.test("inbound HTTP goes through the chain of its port", async () => {
     const answer = await page(WORLD, APP_UID, `http://${POD_IP}:7000/`);
     assert.match(answer, /^x-mesh: inbound\r$/m);
-    assert.match(answer, /page for 10\.77\.0\.1:7000 from 127\.0\.0\.1$/);
+    assert.match(answer, /page for 10\.77\.0\.1:7000 from ::ffff:127\.0\.0\.1$/);
   });
   await t.test("other inbound TCP passes through to the application", async () => {
     const before = await stat("cluster.InboundPassthroughCluster.upstream_cx_total");
@@ -123,14 +125,21 @@ test("applications that know nothing of the mesh go through the sidecar", {
     const answer = await page(POD, APP_UID, "http://127.0.0.1:7000/");
     assert.doesNotMatch(answer, /x-mesh/);
   });
+  await t.test("IPv6 is captured likewise", async () => {
+    const answer = await page(POD, APP_UID, `http://[${WORLD_IPV6}]:8080/`);
+    assert.match(answer, /^x-mesh: outbound\r$/m);
+    assert.match(answer, /page for \[fd77::2\]:8080 from fd77::1$/);
+    assert.doesNotMatch(await page(POD, PROXY_UID, `http://[${WORLD_IPV6}]:8080/`), /x-mesh/);
+  });
   await t.test("an excluded destination is left alone", async () => {
     await init("-x", `${WORLD_IP}/32`, "--istio-local-exclude-ports", "7000");
     assert.doesNotMatch(await page(POD, APP_UID, `http://${WORLD_IP}:8080/`), /x-mesh/);
     assert.doesNotMatch(await page(WORLD, APP_UID, `http://${POD_IP}:7000/`), /x-mesh/);
   });
   await t.test("--clean leaves nothing behind", async () => {
-    await init("--clean");
-    await init("--clean");
+    await init("--clean", "--ipv6");
+    await init("--clean", "--ipv6");
+    assert.doesNotMatch(await inside(POD, "0", ["ip6tables", "-t", "nat", "-S"]), /ISTIO/);
     assert.doesNotMatch(await inside(POD, "0", ["iptables", "-t", "nat", "-S"]), /ISTIO/);
     assert.doesNotMatch(await page(POD, APP_UID, `http://${WORLD_IP}:8080/`), /x-mesh/);
     assert.doesNotMatch(await page(WORLD, APP_UID, `http://${POD_IP}:7000/`), /x-mesh/);
@@ -164,11 +173,12 @@ function layCable(t: TestContext): void {
     ip("-n", name, "link", "set", "lo", "up");
   }
   ip("-n", POD, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", WORLD);
-  for (const [name, address] of [
-    [POD, POD_IP],
-    [WORLD, WORLD_IP],
+  for (const [name, address, ipv6] of [
+    [POD, POD_IP, "fd77::1"],
+    [WORLD, WORLD_IP, WORLD_IPV6],
   ] as const) {
     ip("-n", name, "addr", "add", `${address}/24`, "dev", "eth0");
+    ip("-n", name, "addr", "add", `${ipv6}/64`, "dev", "eth0", "nodad");
     ip("-n", name, "link", "set", "eth0", "up");
   }
 }
@@ -289,6 +299,14 @@ function bootstrap() {
             { filters: tcp("PassthroughCluster") },
           ],
         },
+        {
+          name: "virtualOutbound6",
+          address: address("::", 15001),
+          use_original_dst: true,
+          traffic_direction: "OUTBOUND",
+          filter_chains: [{ filters: tcp("PassthroughCluster") }],
+        },
+        virtual("::_8080", "::", 8080, http("PassthroughCluster", "outbound")),
         virtual("0.0.0.0_8080", "0.0.0.0", 8080, http("PassthroughCluster", "outbound")),
         virtual(`${WORLD_IP}_9001`, WORLD_IP, 9001, tcp("BlackHoleCluster")),
         virtual("0.0.0.0_9001", "0.0.0.0", 9001, tcp("PassthroughCluster")),

@@ -79,7 +79,13 @@ export class Listener {
         reject(listenError(this.#config, error)),
       );
       server.listen(
-        { host: this.#config.address, port: this.#config.port, backlog: 4096 },
+        {
+          host: this.#config.address,
+          port: this.#config.port,
+          backlog: 4096,
+          // As Envoy without ipv4_compat: IPv4 may have a listener of its own on the same port.
+          ipv6Only: this.#config.address.includes(":"),
+        },
         resolve,
       );
     });
