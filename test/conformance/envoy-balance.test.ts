@@ -1,14 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, createServer, get } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
-import { runProxy } from "../../src/proxy/index.ts";
-import { createLogger, systemClock } from "../../src/runtime/index.ts";
 import { skipWithout } from "../support/tools.ts";
-import { ended, freePort, startEnvoy } from "./support/envoy-process.ts";
+import { address, httpBootstrap, type ProxyPlaces, sideBySide } from "./support/side-by-side.ts";
 
 const HOSTS = 12;
 const REQUESTS = 3000;
@@ -170,12 +165,6 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-const TYPE = "type.googleapis.com/";
-
-function address(port: number): object {
-  return { socket_address: { address: "127.0.0.1", port_value: port } };
-}
-
 function clusterOf(scenario: Scenario, index: number, ports: readonly number[]): object {
   let next = 0;
   const name = `c${index}`;
@@ -205,36 +194,13 @@ function clusterOf(scenario: Scenario, index: number, ports: readonly number[]):
   };
 }
 
-function bootstrap(listener: number, admin: number, ports: readonly number[]): string {
+function bootstrap(places: ProxyPlaces, ports: readonly number[]): string {
   const routes = SCENARIOS.map((_, i) => ({
     match: { prefix: `/${i}/` },
     route: { cluster: `c${i}`, hash_policy: [{ header: { header_name: "x-user" } }] },
   }));
-  const manager = {
-    "@type": `${TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
-    stat_prefix: "balance",
-    http_filters: [
-      {
-        name: "router",
-        typed_config: { "@type": `${TYPE}envoy.extensions.filters.http.router.v3.Router` },
-      },
-    ],
-    route_config: { name: "r", virtual_hosts: [{ name: "all", domains: ["*"], routes }] },
-  };
-  return JSON.stringify({
-    node: { id: "balance", cluster: "balance" },
-    admin: { address: address(admin) },
-    static_resources: {
-      listeners: [
-        {
-          name: "main",
-          address: address(listener),
-          filter_chains: [{ filters: [{ name: "http", typed_config: manager }] }],
-        },
-      ],
-      clusters: SCENARIOS.map((scenario, i) => clusterOf(scenario, i, ports)),
-    },
-  });
+  const clusters = SCENARIOS.map((scenario, i) => clusterOf(scenario, i, ports));
+  return httpBootstrap(places, clusters, routes);
 }
 
 /** How many of the requests of each scenario each host got; the last is for answers of nobody. */
@@ -273,38 +239,20 @@ test("hosts get the shares that Envoy gives them", { skip: skipWithout("envoy") 
   const servers = Array.from({ length: HOSTS }, (_, i) =>
     createServer((_request, response) => response.end(String(i))),
   );
-  const dir = mkdtempSync(join(tmpdir(), "serin-balance-"));
   t.after(() => {
     for (const server of servers) {
       server.closeAllConnections();
       server.close();
     }
-    rmSync(dir, { recursive: true });
   });
   for (const server of servers) {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   }
   const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  const [listener, admin] = [await freePort(), await freePort()];
-  const text = bootstrap(listener, admin, ports);
-  const file = join(dir, "bootstrap.json");
-  writeFileSync(file, text);
-  const child = await startEnvoy(file, admin);
-  let theirs: number[][];
-  try {
-    theirs = await measure(listener);
-  } finally {
-    await ended(child);
-  }
-  const logger = createLogger("balance", "silent");
-  const proxy = await runProxy({ bootstrapText: text, logger, clock: systemClock });
-  let mine: number[][];
-  try {
-    await proxy.ready;
-    mine = await measure(listener);
-  } finally {
-    await proxy.stop(0);
-  }
+  const { envoy: theirs, ours: mine } = await sideBySide(
+    (places) => bootstrap(places, ports),
+    ({ listener }) => measure(listener),
+  );
   for (const [i, { name }] of SCENARIOS.entries()) {
     await t.test(name, () => {
       const [envoy = [], ours = []] = [theirs[i], mine[i]];

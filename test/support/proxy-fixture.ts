@@ -146,6 +146,8 @@ export function cluster(
     maxRequestsPerConnection: 0,
     idleTimeoutMs: 60_000,
     healthyPanicThresholdPercent: 0,
+    healthCheck: undefined,
+    ignoreHealthOnHostRemoval: false,
     outlierDetection: undefined,
     service: undefined,
     ...options,

@@ -20,6 +20,8 @@ export interface OutlierDetectionConfig {
   readonly maxEjectionTimeJitterMs: number;
   readonly maxEjectionPercent: number;
   readonly alwaysEjectOneHost: boolean;
+  /** A host that passes an active health check comes back at once. */
+  readonly readmitsOnHealthCheck: boolean;
   readonly successRateMinimumHosts: number;
   readonly successRateRequestVolume: number;
   /** Thousandths of a standard deviation. */
@@ -203,6 +205,13 @@ export class OutlierDetector {
     const { baseEjectionTimeMs, maxEjectionTimeMs } = this.#config;
     const outMs = Math.min(baseEjectionTimeMs * monitor.multiplier, maxEjectionTimeMs);
     if (outMs + monitor.jitterMs > nowMs - monitor.ejectedAtMs) return false;
+    return this.readmit(monitor.host);
+  }
+
+  /** Lets a host back in before its time is over. Returns whether it was out. */
+  readmit(host: string): boolean {
+    const monitor = this.#monitors.get(host);
+    if (monitor?.ejectedAtMs === undefined) return false;
     monitor.ejectedAtMs = undefined;
     monitor.consecutive5xx = 0;
     monitor.consecutiveGatewayFailure = 0;

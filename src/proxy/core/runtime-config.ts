@@ -9,6 +9,7 @@ import type { SlowStartConfig } from "./balance/slow-start.ts";
 import type { CidrRange } from "./cidr.ts";
 import type { CorsPolicy } from "./cors.ts";
 import type { HashPolicy } from "./hash-policy.ts";
+import type { HealthCheckConfig } from "./health-check.ts";
 import type { JwtRequirement } from "./jwt.ts";
 import type { OutlierDetectionConfig } from "./outlier.ts";
 import type { RbacConfig } from "./rbac.ts";
@@ -233,6 +234,12 @@ export interface EndpointConfig {
   /** The name it is known by, where it has one; "" = none. */
   readonly hostname: string;
   readonly isCanary: boolean;
+  /** Where its health checks go, in place of its address's port and name. */
+  readonly healthCheck?: {
+    readonly port: number | undefined;
+    readonly hostname: string;
+    readonly isDisabled: boolean;
+  };
   /** The `envoy.transport_socket_match` metadata, e.g. {tlsMode: "istio"}. */
   readonly transportSocketMatch: Readonly<Record<string, string>>;
   /** Workload labels for telemetry, from the `istio` metadata. */
@@ -306,6 +313,10 @@ export interface ClusterConfig {
   readonly idleTimeoutMs: number;
   /** 0..100; below it all endpoints are used, unhealthy ones too. */
   readonly healthyPanicThresholdPercent: number;
+  /** Undefined: hosts are not asked how they are. */
+  readonly healthCheck: HealthCheckConfig | undefined;
+  /** A host that the control plane takes out is out, though it passes its checks. */
+  readonly ignoreHealthOnHostRemoval: boolean;
   /** Undefined: hosts are never put out for what they answer. */
   readonly outlierDetection: OutlierDetectionConfig | undefined;
   /** `istio` metadata of the cluster: the service it stands for. */

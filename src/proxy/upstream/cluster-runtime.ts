@@ -1,4 +1,4 @@
-import type { ClusterConfig, RequestTelemetry } from "../config/runtime-config.ts";
+import type { ClusterConfig, EndpointConfig, RequestTelemetry } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
 import type { PlacedHost } from "../core/balance/host-sets.ts";
 import type { PriorityBalancer } from "../core/balance/priority-balancer.ts";
@@ -7,6 +7,7 @@ import { hostHealth } from "../core/host-health.ts";
 import type { AttemptOutcome } from "../core/outlier.ts";
 import { formatAddress } from "../net/connection-info.ts";
 import type { Destination } from "../net/original-destination.ts";
+import { HealthMonitor } from "./health-check/monitor.ts";
 import { HostPool } from "./host-pool.ts";
 import { createLoadBalancer } from "./load-balancer.ts";
 import type { MembershipGauges } from "./membership.ts";
@@ -90,16 +91,35 @@ export class ClusterRuntime {
   readonly #outliers: OutlierMonitor;
   #balancer: PriorityBalancer<HostPool>;
   readonly #membership: MembershipGauges;
+  readonly #checks: HealthMonitor;
+  /** Hosts that the control plane has taken out, and that serve while they pass their checks. */
+  readonly #lingering = new Map<string, EndpointConfig>();
+  #hasConnected = false;
 
   constructor(context: ProxyContext, config: ClusterConfig, membership: MembershipGauges) {
     this.#context = context;
     this.#membership = membership;
     this.#config = config;
     this.#statName = config.altStatName === "" ? config.name : config.altStatName;
-    this.stats = clusterStats(context.telemetry, this.#statName);
+    const stats = clusterStats(context.telemetry, this.#statName);
+    const connectionsTotal: Counter = {
+      add: (count) => {
+        this.#hasConnected = true;
+        stats.connectionsTotal.add(count);
+      },
+    };
+    this.stats = { ...stats, connectionsTotal };
     this.circuit = new Circuit(config.circuitBreaker);
     this.#outliers = new OutlierMonitor(context, this.#statName, () => {
       this.#balancer = this.#balance();
+    });
+    this.#checks = new HealthMonitor(context, this.#statName, {
+      onChange: () => {
+        this.#dropLingering();
+        this.#balancer = this.#balance();
+      },
+      onPassed: (host) => this.#readmit(host),
+      hasTraffic: () => this.#hasConnected,
     });
     this.#balancer = this.#apply();
   }
@@ -196,11 +216,13 @@ export class ClusterRuntime {
 
   retire(): void {
     this.#outliers.stop();
+    this.#checks.stop();
     for (const host of this.#hosts.values()) host.retire();
   }
 
   destroy(): void {
     this.#outliers.stop();
+    this.#checks.stop();
     for (const host of this.#hosts.values()) host.destroy();
   }
 
@@ -213,28 +235,59 @@ export class ClusterRuntime {
       if (known !== undefined) known.update(endpoint);
       else this.#hosts.set(endpoint.key, new HostPool(this.#context, this, endpoint));
     }
+    for (const key of kept) this.#lingering.delete(key);
     for (const [key, host] of this.#hosts) {
       if (kept.has(key)) continue;
       if (this.#config.originalDst !== undefined) {
         host.update(host.endpoint);
         continue;
       }
+      if (this.#mayLinger(key)) {
+        this.#lingering.set(key, host.endpoint);
+        continue;
+      }
+      this.#lingering.delete(key);
       this.#hosts.delete(key);
       host.retire();
     }
-    this.#outliers.update(outlierDetection, kept);
+    this.#outliers.update(outlierDetection, this.#hosts.keys());
+    this.#checks.update(this.#config, this.#hosts.values());
     return this.#balance();
+  }
+
+  /** As Envoy: what passes its checks goes on serving, in case the control plane is mistaken. */
+  #mayLinger(key: string): boolean {
+    const { healthCheck, ignoreHealthOnHostRemoval } = this.#config;
+    if (healthCheck === undefined || ignoreHealthOnHostRemoval) return false;
+    return !this.#checks.isFailing(key);
+  }
+
+  #dropLingering(): void {
+    for (const key of this.#lingering.keys()) {
+      if (this.#mayLinger(key)) continue;
+      this.#lingering.delete(key);
+      const host = this.#hosts.get(key);
+      this.#hosts.delete(key);
+      host?.retire();
+    }
+    this.#outliers.update(this.#config.outlierDetection, this.#hosts.keys());
+    this.#checks.update(this.#config, this.#hosts.values());
+  }
+
+  #readmit({ endpoint }: HostPool): void {
+    if (this.#config.outlierDetection?.readmitsOnHealthCheck !== true) return;
+    if (this.#outliers.readmit(endpoint.key)) this.#balancer = this.#balance();
   }
 
   #balance(): PriorityBalancer<HostPool> {
     const placed: PlacedHost<HostPool>[] = [];
-    for (const endpoint of this.#config.endpoints) {
+    for (const endpoint of [...this.#config.endpoints, ...this.#lingering.values()]) {
       const host = this.#hosts.get(endpoint.key);
       if (host === undefined) continue;
       const health = hostHealth(endpoint.edsHealth, {
         isEjected: this.#outliers.isEjected(endpoint.key),
-        failsActiveCheck: false,
-        isDegraded: false,
+        failsActiveCheck: this.#checks.isFailing(endpoint.key),
+        isDegraded: this.#checks.isDegraded(endpoint.key),
       });
       placed.push({
         host,

@@ -39,7 +39,9 @@ export class Clusters {
     for (const cluster of config.clusters()) {
       statNames.set(cluster.name, cluster.altStatName || cluster.name);
       if (this.#runtimes.has(cluster.name)) continue;
-      membership.showUnused(cluster);
+      // Checks begin before the first request; other clusters wait for it.
+      if (cluster.healthCheck !== undefined) this.get(context, cluster);
+      else membership.showUnused(cluster);
     }
     for (const [name, statName] of this.#statNames) {
       if (statNames.get(name) !== statName) membership.clear(statName);

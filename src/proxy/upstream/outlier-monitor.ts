@@ -54,6 +54,13 @@ export class OutlierMonitor {
     if (this.#report(detections)) this.#changed();
   }
 
+  /** Lets a host back in. Returns whether it was out. */
+  readmit(host: string): boolean {
+    if (this.#detector?.readmit(host) !== true) return false;
+    this.#countActive();
+    return true;
+  }
+
   stop(): void {
     this.#cancelSweep?.();
     this.#cancelSweep = undefined;

@@ -40,6 +40,7 @@ test("the defaults are Envoy's", () => {
     maxEjectionTimeJitterMs: 0,
     maxEjectionPercent: 10,
     alwaysEjectOneHost: false,
+    readmitsOnHealthCheck: true,
     successRateMinimumHosts: 5,
     successRateRequestVolume: 100,
     successRateStdevFactor: 1900,

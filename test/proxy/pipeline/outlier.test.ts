@@ -24,6 +24,7 @@ const QUICK: OutlierDetectionConfig = {
   maxEjectionTimeJitterMs: 0,
   maxEjectionPercent: 50,
   alwaysEjectOneHost: false,
+  readmitsOnHealthCheck: true,
   successRateMinimumHosts: 5,
   successRateRequestVolume: 100,
   successRateStdevFactor: 1900,

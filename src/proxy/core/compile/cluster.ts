@@ -9,6 +9,7 @@ import {
 import type { ClusterConfig, LoadAssignment } from "../runtime-config.ts";
 import type { CompileContext } from "./data-source.ts";
 import { compileEndpoints, isIpAddress, metadataOf, NO_ENDPOINTS } from "./endpoint.ts";
+import { compileHealthCheck } from "./health-check.ts";
 import { compileUpstreamProtocol } from "./http2-options.ts";
 import { compileLbPolicy } from "./lb-policy.ts";
 import { compileOutlierDetection } from "./outlier-detection.ts";
@@ -159,6 +160,8 @@ function fixedPart(
     maxRequestsPerConnection: common?.max_requests_per_connection?.value ?? 0,
     idleTimeoutMs: durationToMs(common?.idle_timeout) ?? DEFAULT_IDLE_TIMEOUT_MS,
     healthyPanicThresholdPercent: Math.trunc(panic ? (panic.value ?? 0) : 50),
+    healthCheck: compileHealthCheck(cluster.health_checks ?? [], scope.at("health_checks")),
+    ignoreHealthOnHostRemoval: cluster.ignore_health_on_host_removal ?? false,
     outlierDetection: compileOutlierDetection(
       cluster.outlier_detection,
       scope.at("outlier_detection"),

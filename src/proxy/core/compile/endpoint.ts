@@ -107,8 +107,23 @@ function compileEndpoint(
     edsHealth: HEALTH[entry.health_status ?? 0] ?? "UNKNOWN",
     hostname: entry.endpoint?.hostname ?? "",
     isCanary: metadataOf(metadata, "envoy.lb")["canary"] === true,
+    ...healthCheckOf(entry),
     transportSocketMatch: stringsOf(metadataOf(metadata, "envoy.transport_socket_match")),
     peer: peerOf(metadataOf(metadata, "istio")),
+  };
+}
+
+function healthCheckOf({
+  endpoint,
+}: envoy_config_endpoint_v3_LbEndpoint): Pick<EndpointConfig, "healthCheck"> {
+  const config = endpoint?.health_check_config;
+  if (!config) return {};
+  return {
+    healthCheck: {
+      port: config.port_value || undefined,
+      hostname: config.hostname ?? "",
+      isDisabled: config.disable_active_health_check ?? false,
+    },
   };
 }
 

@@ -45,6 +45,9 @@ export function compileOutlierDetection(
     maxEjectionTimeJitterMs: durationToMs(detection.max_ejection_time_jitter) ?? 0,
     maxEjectionPercent: percent("max_ejection_percent", 10),
     alwaysEjectOneHost: detection.always_eject_one_host?.value ?? false,
+    readmitsOnHealthCheck: detection.successful_active_health_check_uneject_host
+      ? (detection.successful_active_health_check_uneject_host.value ?? false)
+      : true,
     successRateMinimumHosts: count("success_rate_minimum_hosts", 5),
     successRateRequestVolume: count("success_rate_request_volume", 100),
     successRateStdevFactor: count("success_rate_stdev_factor", 1900),
