@@ -227,3 +227,25 @@ test("a reader that stops stops the other side, both ways", async (t) => {
     );
   }
 });
+
+test("a tunnel in which nobody speaks is closed", async (t) => {
+  let isClosed = false;
+  const port = await startTcp(t, (socket) => {
+    socket.once("data", () => socket.write(SWITCHED));
+    socket.on("end", () => {
+      isClosed = true;
+    });
+  });
+  const proxy = await startProxy(
+    t,
+    httpConfig([cluster("a", [endpoint(port)])], [route(forwardTo("a"))], {
+      upgrades: WEBSOCKET,
+      streamIdleTimeoutMs: 100,
+    }),
+  );
+  const client = await rawClient(t, proxy.port);
+  client.send(UPGRADE);
+  assert.match(await client.closed(), /^HTTP\/1\.1 101 [\s\S]*\r\n\r\n$/);
+  client.socket.destroy();
+  await waitFor(() => isClosed);
+});
