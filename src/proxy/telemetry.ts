@@ -24,6 +24,9 @@ export function createTelemetry(options: {
   const stats = new StatRegistry();
   const requests = new RequestMetrics(options.self);
   const accessLog = createAccessLogWriter(options);
+  const write: RequestTelemetry["log"] = (record, accessLogs) => {
+    for (const log of accessLogs) accessLog.write(log.path, log.format(record));
+  };
   const series = (): readonly Series[] => [...requests.series(), ...stats.series()];
   return {
     stats,
@@ -34,7 +37,9 @@ export function createTelemetry(options: {
     gauge: (name) => stats.gauge(name),
     requestFinished(record, accessLogs) {
       requests.record(record);
-      for (const log of accessLogs) accessLog.write(log.path, log.format(record));
+      write(record, accessLogs);
     },
+    tcpConnectionOpened: (record) => requests.tcpConnectionOpened(record),
+    log: write,
   };
 }

@@ -14,6 +14,7 @@ import type {
   RouteActionConfig,
   RouteConfig,
   RuntimeConfig,
+  TcpProxyConfig,
 } from "../../src/proxy/config/runtime-config.ts";
 import { UNKNOWN_PEER } from "../../src/proxy/core/peer-metadata.ts";
 import { createProxyServer, type RunningProxyServer } from "../../src/proxy/server.ts";
@@ -57,6 +58,8 @@ export async function startProxy(
   const server = createProxyServer({
     telemetry: {
       requestFinished: (record) => records.push(copyOf(record)),
+      log: (record) => records.push(copyOf(record)),
+      tcpConnectionOpened: () => ({ transferred: () => {}, closed: () => {} }),
       counter: stat,
       gauge: stat,
     },
@@ -247,6 +250,20 @@ export function manager(
     mergeSlashes: false,
     accessLogs: [],
     filters: [],
+    direction: "outbound",
+    ...options,
+  };
+}
+
+/** A raw relay to one cluster. */
+export function tcpTo(name: string, options: Partial<TcpProxyConfig> = {}): TcpProxyConfig {
+  return {
+    kind: "tcp",
+    statPrefix: "test",
+    clusters: [{ cluster: name, weight: 1 }],
+    idleTimeoutMs: 0,
+    maxConnectAttempts: 1,
+    accessLogs: [],
     direction: "outbound",
     ...options,
   };

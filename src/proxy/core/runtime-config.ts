@@ -373,6 +373,9 @@ export interface TcpProxyConfig {
   readonly statPrefix: string;
   readonly clusters: readonly { readonly cluster: string; readonly weight: number }[];
   readonly idleTimeoutMs: number;
+  readonly maxConnectAttempts: number;
+  readonly accessLogs: readonly AccessLogConfig[];
+  readonly direction: "inbound" | "outbound" | "unspecified";
 }
 
 export interface AccessLogConfig {
@@ -474,9 +477,20 @@ export interface AccessLogRecord {
   responseTrailer(name: string): string | undefined;
 }
 
+/** One TCP connection for Istio's metrics. */
+export interface TcpConnectionTelemetry {
+  /** Bytes since the last call: from the client, and to it. */
+  transferred(receivedBytes: number, sentBytes: number): void;
+  closed(record: AccessLogRecord): void;
+}
+
 /** What the data path calls; the telemetry side implements it. Must be cheap. */
 export interface RequestTelemetry {
   requestFinished(record: AccessLogRecord, accessLogs: readonly AccessLogConfig[]): void;
+  /** A TCP connection has reached its upstream. */
+  tcpConnectionOpened(record: AccessLogRecord): TcpConnectionTelemetry;
+  /** Only writes the access logs. */
+  log(record: AccessLogRecord, accessLogs: readonly AccessLogConfig[]): void;
   /** Envoy's counters and gauges by full name, e.g. `cluster.<name>.upstream_cx_total`. */
   counter(name: string): { add(count: number): void };
   gauge(name: string): { add(delta: number): void };

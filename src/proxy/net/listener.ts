@@ -253,7 +253,7 @@ export class Listener {
   #run(raw: Socket, socket: Socket, chain: FilterChainConfig, info: ConnectionInfo): void {
     const { network } = chain;
     if (network.kind === "tcp") {
-      proxyTcp(this.#context, network, socket, info.destination);
+      proxyTcp(this.#context, network, socket, info);
       return;
     }
     const connection = this.#serveHttp(socket, network, info);

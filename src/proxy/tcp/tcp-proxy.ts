@@ -1,76 +1,265 @@
 import { connect, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
-import type { TcpProxyConfig } from "../config/runtime-config.ts";
+import type {
+  AccessLogRecord,
+  ClusterConfig,
+  EndpointConfig,
+  PeerInfo,
+  TcpConnectionTelemetry,
+  TcpProxyConfig,
+} from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
 import { pickWeighted } from "../core/route.ts";
-import type { Destination } from "../net/original-destination.ts";
+import { type ConnectionInfo, formatAddress, localAddressOf } from "../net/connection-info.ts";
 import { clientTlsOptions } from "../tls/client-options.ts";
-import { localEnd } from "../upstream/upstream-socket.ts";
+import type { ClusterRuntime } from "../upstream/cluster-runtime.ts";
+import type { HostPool } from "../upstream/host-pool.ts";
+import { connectFailure, localEnd } from "../upstream/upstream-socket.ts";
+
+/** How often a long connection tells how much it carried (Istio reports every 5 s). */
+const REPORT_INTERVAL_MS = 5_000;
 
 /**
  * Joins a client's connection to one of a host of the configured cluster: raw bytes both ways, each
  * side's FIN passed on by itself, each side read only as fast as the other takes it. `downstream`
- * must allow half-open connections. `destination`: where it was going, for clusters that pass it on.
+ * must allow half-open connections. Clusters that pass on the original destination read it from `info`.
  */
 export function proxyTcp(
   context: ProxyContext,
   config: TcpProxyConfig,
   downstream: Socket,
-  destination?: Destination,
+  info: ConnectionInfo,
 ): void {
-  const total = config.clusters.reduce((sum, cluster) => sum + cluster.weight, 0);
-  const choice = pickWeighted(config.clusters, total, context.random());
-  const clusterConfig = choice === undefined ? undefined : context.config.cluster(choice.cluster);
-  if (clusterConfig === undefined) {
-    downstream.destroy();
-    return;
+  new TcpSession(context, config, downstream, info).start();
+}
+
+/** One proxied connection, from its first byte to its record in the access log. */
+class TcpSession implements AccessLogRecord {
+  readonly #context: ProxyContext;
+  readonly #config: TcpProxyConfig;
+  readonly #downstream: Socket;
+  readonly #info: ConnectionInfo;
+  readonly startTimeMs = performance.now();
+  readonly method = "";
+  readonly path = "";
+  readonly originalPath = undefined;
+  readonly protocol = "";
+  readonly responseCode = 0;
+  responseFlags = "";
+  responseCodeDetails = "";
+  durationMs = 0;
+  readonly upstreamServiceTimeMs = undefined;
+  readonly authority = "";
+  readonly routeName = "";
+  upstreamCluster: ClusterConfig | undefined;
+  upstreamHost: EndpointConfig | undefined;
+  upstreamLocalAddress = "";
+  readonly downstreamLocalAddress: string;
+  readonly downstreamRemoteAddress: string;
+  readonly downstreamPeer: PeerInfo | undefined = undefined;
+  upstreamTransportFailureReason = "";
+  attemptCount = 0;
+  readonly isGrpc = false;
+  #upstream: Socket | undefined;
+  #isConnected = false;
+  #isOver = false;
+  #telemetry: TcpConnectionTelemetry | undefined;
+  #reported = { received: 0, sent: 0 };
+  #cancelReport: () => void = () => {};
+
+  constructor(
+    context: ProxyContext,
+    config: TcpProxyConfig,
+    downstream: Socket,
+    info: ConnectionInfo,
+  ) {
+    this.#context = context;
+    this.#config = config;
+    this.#downstream = downstream;
+    this.#info = info;
+    this.downstreamLocalAddress = localAddressOf(downstream, info);
+    this.downstreamRemoteAddress = formatAddress(downstream.remoteAddress, downstream.remotePort);
   }
-  const cluster = context.clusters.get(context, clusterConfig);
-  const host =
-    clusterConfig.originalDst === undefined
-      ? cluster.pick(undefined, 0)
-      : destination && cluster.hostAt(destination);
-  if (host === undefined || !cluster.circuit.canConnect) {
-    if (host !== undefined) cluster.stats.pendingOverflow.add(1);
-    downstream.destroy();
-    return;
+
+  get bytesReceived(): number {
+    return this.#downstream.bytesRead;
   }
-  const { address, port } = host.endpoint;
-  const tls = clusterConfig.tlsFor(host.endpoint);
-  const local = localEnd(clusterConfig);
-  let upstream: Socket;
-  if (tls === undefined) {
-    upstream = connect({ host: address, port, allowHalfOpen: true, ...local });
-  } else {
+  get bytesSent(): number {
+    return this.#downstream.bytesWritten;
+  }
+  get downstreamPeerPrincipal(): string | undefined {
+    return this.#info.identity?.principal;
+  }
+  get isMutualTls(): boolean {
+    return this.#info.identity !== undefined;
+  }
+  get requestedServerName(): string {
+    return this.#info.requestedServerName;
+  }
+  get direction(): AccessLogRecord["direction"] {
+    return this.#config.direction;
+  }
+  requestHeader(): undefined {}
+  responseHeader(): undefined {}
+  responseTrailer(): undefined {}
+
+  start(): void {
+    const { clusters } = this.#config;
+    this.#stat("downstream_cx_total").add(1);
+    this.#downstream.once("error", () => this.#downstream.destroy());
+    this.#downstream.once("close", () => this.#finish());
+    const total = clusters.reduce((sum, { weight }) => sum + weight, 0);
+    const choice = pickWeighted(clusters, total, this.#context.random());
+    const config = choice === undefined ? undefined : this.#context.config.cluster(choice.cluster);
+    if (config === undefined) {
+      this.#stat("downstream_cx_no_route").add(1);
+      this.#refuse("NC", "cluster_not_found");
+      return;
+    }
+    this.upstreamCluster = config;
+    this.#connect(this.#context.clusters.get(this.#context, config), config);
+  }
+
+  #connect(cluster: ClusterRuntime, config: ClusterConfig): void {
+    if (!cluster.circuit.canConnect) {
+      this.#context.telemetry.counter(`cluster.${config.name}.upstream_cx_overflow`).add(1);
+      this.#refuse("UO", "");
+      return;
+    }
+    const { destination } = this.#info;
+    const host =
+      config.originalDst === undefined
+        ? cluster.pick(undefined, 0)
+        : destination && cluster.hostAt(destination);
+    this.attemptCount += 1;
+    if (host === undefined) {
+      this.#refuse("UH", "");
+      return;
+    }
+    this.upstreamHost = host.endpoint;
+    let upstream: Socket;
+    try {
+      upstream = this.#open(host, config);
+    } catch (error) {
+      this.upstreamTransportFailureReason = error instanceof Error ? error.message : String(error);
+      this.#refuse("UF", "");
+      return;
+    }
+    this.#upstream = upstream;
+    this.#watch(upstream, host, cluster, config);
+  }
+
+  #open({ endpoint }: HostPool, config: ClusterConfig): Socket {
+    const { address, port } = endpoint;
+    const tls = config.tlsFor(endpoint);
+    const local = localEnd(config);
+    if (tls === undefined) return connect({ host: address, port, allowHalfOpen: true, ...local });
     const options: ConnectionOptions & { readonly allowHalfOpen: boolean } = {
       host: address,
       port,
       allowHalfOpen: true,
       ...local,
-      ...clientTlsOptions(context.secureContexts, tls, tls.alpnProtocols),
+      ...clientTlsOptions(this.#context.secureContexts, tls, tls.alpnProtocols),
     };
-    upstream = connectTls(options);
+    return connectTls(options);
   }
-  cluster.circuit.connections += 1;
-  host.activeRequests += 1;
-  cluster.stats.connectionsTotal.add(1);
-  cluster.stats.connectionsActive.add(1);
-  let isConnected = false;
-  const cancelConnectTimeout = context.clock.schedule(clusterConfig.connectTimeoutMs, () => {
-    if (!isConnected) upstream.destroy();
-  });
-  upstream.once(tls === undefined ? "connect" : "secureConnect", () => {
-    isConnected = true;
-    cancelConnectTimeout();
-  });
-  upstream.once("close", () => {
-    cancelConnectTimeout();
-    cluster.circuit.connections -= 1;
-    host.activeRequests -= 1;
-    cluster.stats.connectionsActive.add(-1);
-    if (!isConnected) cluster.stats.connectFail.add(1);
-  });
-  join(downstream, upstream, config.idleTimeoutMs);
+
+  #watch(upstream: Socket, host: HostPool, cluster: ClusterRuntime, config: ClusterConfig): void {
+    const { stats, circuit } = cluster;
+    const isTls = config.tlsFor(host.endpoint) !== undefined;
+    circuit.connections += 1;
+    host.activeRequests += 1;
+    stats.connectionsTotal.add(1);
+    stats.connectionsActive.add(1);
+    let isTimeout = false;
+    const cancelTimeout = this.#context.clock.schedule(config.connectTimeoutMs, () => {
+      isTimeout = true;
+      upstream.destroy();
+    });
+    upstream.once(isTls ? "secureConnect" : "connect", () => {
+      cancelTimeout();
+      this.#connected(upstream);
+    });
+    upstream.once("error", (error) => {
+      this.upstreamTransportFailureReason = connectFailure(error, this.#isConnected);
+      upstream.destroy();
+    });
+    upstream.once("close", () => {
+      cancelTimeout();
+      circuit.connections -= 1;
+      host.activeRequests -= 1;
+      stats.connectionsActive.add(-1);
+      if (this.#isConnected) return;
+      stats.connectFail.add(1);
+      if (isTimeout) stats.connectTimeout.add(1);
+      cluster.recordOutcome(host, { status: 503, origin: "local" });
+      this.#retry(cluster, config);
+    });
+  }
+
+  #retry(cluster: ClusterRuntime, config: ClusterConfig): void {
+    if (this.#isOver) return;
+    if (this.attemptCount < this.#config.maxConnectAttempts) {
+      this.#connect(cluster, config);
+      return;
+    }
+    if (this.attemptCount > 1) this.#addFlag("URX");
+    this.#refuse("UF", "");
+  }
+
+  #connected(upstream: Socket): void {
+    this.#isConnected = true;
+    this.upstreamLocalAddress = formatAddress(upstream.localAddress, upstream.localPort);
+    this.#telemetry = this.#context.telemetry.tcpConnectionOpened(this);
+    this.#reportLater();
+    join(this.#downstream, upstream, this.#config.idleTimeoutMs);
+  }
+
+  #reportLater(): void {
+    this.#cancelReport = this.#context.clock.schedule(REPORT_INTERVAL_MS, () => {
+      this.#report();
+      this.#reportLater();
+    });
+  }
+
+  #report(): void {
+    const { bytesReceived, bytesSent } = this;
+    const received = bytesReceived - this.#reported.received;
+    const sent = bytesSent - this.#reported.sent;
+    this.#reported = { received: bytesReceived, sent: bytesSent };
+    this.#stat("downstream_cx_rx_bytes_total").add(received);
+    this.#stat("downstream_cx_tx_bytes_total").add(sent);
+    this.#telemetry?.transferred(received, sent);
+  }
+
+  #refuse(flag: string, details: string): void {
+    this.#addFlag(flag);
+    this.responseCodeDetails = details;
+    this.#downstream.destroy();
+  }
+
+  #addFlag(flag: string): void {
+    this.responseFlags = this.responseFlags === "" ? flag : `${this.responseFlags},${flag}`;
+  }
+
+  #finish(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#cancelReport();
+    if (!this.#isConnected) {
+      this.#upstream?.destroy();
+      // The client left while the upstream was being reached.
+      if (this.responseFlags === "") this.#addFlag("DC");
+    }
+    this.#report();
+    this.durationMs = performance.now() - this.startTimeMs;
+    this.#telemetry?.closed(this);
+    this.#context.telemetry.log(this, this.#config.accessLogs);
+  }
+
+  #stat(name: string): { add(count: number): void } {
+    return this.#context.telemetry.counter(`tcp.${this.#config.statPrefix}.${name}`);
+  }
 }
 
 function join(downstream: Socket, upstream: Socket, idleTimeoutMs: number): void {
@@ -81,7 +270,6 @@ function join(downstream: Socket, upstream: Socket, idleTimeoutMs: number): void
     from.setNoDelay(true);
     // `pipe` waits for `drain` and passes on the end; a broken side takes the other with it.
     from.pipe(to);
-    from.once("error", () => from.destroy());
     from.once("close", () => {
       if (from.readableEnded) to.destroySoon();
       else to.destroy();

@@ -3,6 +3,7 @@ import type {
   ClusterConfig,
   EndpointConfig,
   PeerInfo,
+  TcpConnectionTelemetry,
 } from "../config/runtime-config.ts";
 import { Histogram } from "../core/histogram.ts";
 import { PEER_METADATA_HEADER, parsePeerMetadata, UNKNOWN_PEER } from "../core/peer-metadata.ts";
@@ -13,6 +14,7 @@ const MAX_COMBINATIONS = 5000;
 /** Header values remembered per proxy: one per calling workload. */
 const MAX_PEERS = 1000;
 const UNKNOWN = "unknown";
+const STATUS_LABELS: ReadonlySet<string> = new Set(["response_code", "grpc_response_status"]);
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -23,6 +25,16 @@ interface RequestSeries {
   readonly duration: Histogram;
   readonly requestBytes: Histogram;
   readonly responseBytes: Histogram;
+}
+
+/** The four TCP metrics of one label combination. */
+interface TcpSeries {
+  readonly labels: Labels;
+  opened: number;
+  closed: number;
+  /** From the client. */
+  receivedBytes: number;
+  sentBytes: number;
 }
 
 /** What the labels of a request depend on besides its peer: status and flags. */
@@ -42,6 +54,7 @@ export class RequestMetrics {
   readonly #self: PeerInfo;
   /** The authority: one series per distinct set of labels. */
   readonly #series = new Map<string, RequestSeries>();
+  readonly #tcpSeries = new Map<string, TcpSeries>();
   /** The shortcut: a new endpoint or cluster object simply misses once. */
   #byCluster = new WeakMap<ClusterConfig, WeakMap<EndpointConfig | ClusterConfig, BySource>>();
   readonly #withoutCluster: BySource = { principals: new Map() };
@@ -57,6 +70,42 @@ export class RequestMetrics {
     series.duration.observe(record.durationMs);
     series.requestBytes.observe(record.bytesReceived);
     series.responseBytes.observe(record.bytesSent);
+  }
+
+  /** Counts a TCP connection, and what it will carry. */
+  tcpConnectionOpened(record: AccessLogRecord): TcpConnectionTelemetry {
+    const series = this.#tcpSeriesOf(record);
+    series.opened += 1;
+    return {
+      transferred(receivedBytes, sentBytes) {
+        series.receivedBytes += receivedBytes;
+        series.sentBytes += sentBytes;
+      },
+      closed: () => {
+        series.closed += 1;
+      },
+    };
+  }
+
+  #tcpSeriesOf(record: AccessLogRecord): TcpSeries {
+    const labels: Labels = { ...this.#labels(record), request_protocol: "tcp" };
+    const isFull = this.#tcpSeries.size >= MAX_COMBINATIONS;
+    const bounded = isFull ? overflow(labels) : labels;
+    const key = Object.values(bounded).join("\u0000");
+    let series = this.#tcpSeries.get(key);
+    if (series === undefined) {
+      // Connections have no status.
+      const named = Object.entries(bounded).filter(([name]) => !STATUS_LABELS.has(name));
+      series = {
+        labels: Object.fromEntries(named),
+        opened: 0,
+        closed: 0,
+        receivedBytes: 0,
+        sentBytes: 0,
+      };
+      this.#tcpSeries.set(key, series);
+    }
+    return series;
   }
 
   /** Every series, in the order of first use. */
@@ -76,15 +125,28 @@ export class RequestMetrics {
       ...of("istio_request_duration_milliseconds", (s) => s.duration),
       ...of("istio_request_bytes", (s) => s.requestBytes),
       ...of("istio_response_bytes", (s) => s.responseBytes),
+      ...this.#tcpList("istio_tcp_connections_opened_total", (s) => s.opened),
+      ...this.#tcpList("istio_tcp_connections_closed_total", (s) => s.closed),
+      ...this.#tcpList("istio_tcp_received_bytes_total", (s) => s.receivedBytes),
+      ...this.#tcpList("istio_tcp_sent_bytes_total", (s) => s.sentBytes),
     ];
+  }
+
+  #tcpList(name: string, pick: (series: TcpSeries) => number): Series[] {
+    return [...this.#tcpSeries.values()].map((series) => ({
+      name,
+      labels: series.labels,
+      kind: "counter",
+      value: pick(series),
+    }));
   }
 
   #lookup(record: AccessLogRecord): RequestSeries {
     const outcomes = this.#outcomes(record);
     const key =
-      record.responseFlags === ""
+      record.responseFlags === "" && !record.isGrpc
         ? record.responseCode
-        : `${record.responseCode} ${record.responseFlags}`;
+        : `${record.responseCode} ${record.responseFlags} ${record.isGrpc ? grpcStatus(record) : "-"}`;
     let series = outcomes.get(key);
     if (series === undefined) {
       series = this.#seriesOf(this.#labels(record));

@@ -14,6 +14,7 @@ import {
   runtimeConfig,
   startHttp,
   startProxy,
+  tcpTo,
 } from "../../support/proxy-fixture.ts";
 
 const named = (name: string, match: Partial<ReturnType<typeof chain>["match"]>) =>
@@ -85,12 +86,7 @@ test("the header names the host, where the cluster believes it", async (t) => {
 });
 
 test("a connection that was not redirected stays with its listener, and goes nowhere by itself", async (t) => {
-  const tcp = {
-    kind: "tcp",
-    statPrefix: "t",
-    clusters: [{ cluster: "a", weight: 1 }],
-    idleTimeoutMs: 0,
-  } as const;
+  const tcp = tcpTo("a");
   const config = runtimeConfig(
     [cluster("a", [], { originalDst: { header: undefined, port: undefined } })],
     [listener([chain(tcp)], { originalDst: "handOff" })],

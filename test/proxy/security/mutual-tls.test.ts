@@ -24,6 +24,7 @@ import {
   startHttp,
   startProxy,
   startTcp,
+  tcpTo,
   waitFor,
 } from "../../support/proxy-fixture.ts";
 
@@ -289,12 +290,7 @@ test("TCP: raw bytes over TLS on both legs, half-closed in between", async (t) =
     socket.on("end", () => socket.end(`<${text.length}>`));
   });
   const tls = tlsConfig(authority, await authority.issue(SERVER));
-  const tcp = {
-    kind: "tcp",
-    statPrefix: "tcp",
-    clusters: [{ cluster: "echo", weight: 1 }],
-    idleTimeoutMs: 0,
-  } as const;
+  const tcp = tcpTo("echo");
   const server = await startProxy(
     t,
     runtimeConfig(

@@ -16,6 +16,7 @@ import type {
   RouteTable,
   TcpProxyConfig,
 } from "../runtime-config.ts";
+import { compileAccessLogs } from "./access-log.ts";
 import type { CompileContext } from "./data-source.ts";
 import { isIpAddress } from "./endpoint.ts";
 import { compileHttpConnectionManager, type HttpSpec } from "./http-connection-manager.ts";
@@ -230,6 +231,9 @@ function compileNetwork(
     statPrefix: "",
     clusters: [],
     idleTimeoutMs: DEFAULT_TCP_IDLE_TIMEOUT_MS,
+    maxConnectAttempts: 1,
+    accessLogs: [],
+    direction,
   };
   for (const [i, filter] of filters.slice(0, -1).entries()) {
     scope.at(i).fail(`network filter ${filter.name ?? ""} is not supported`);
@@ -244,7 +248,7 @@ function compileNetwork(
   if (manager !== undefined)
     return compileHttpConnectionManager(manager, direction, context, place);
   const tcp = unpackAny(TCP, last.typed_config);
-  if (tcp !== undefined) return compileTcpProxy(tcp, place);
+  if (tcp !== undefined) return compileTcpProxy(tcp, direction, context, place);
   place.fail(
     `network filter ${last.name ?? ""} (${last.typed_config?.type_url ?? ""}) is not supported`,
   );
@@ -253,10 +257,11 @@ function compileNetwork(
 
 function compileTcpProxy(
   proxy: envoy_extensions_filters_network_tcp_proxy_v3_TcpProxy,
+  direction: TcpProxyConfig["direction"],
+  context: CompileContext,
   scope: Scope,
 ): TcpProxyConfig {
   if (!proxy.stat_prefix) scope.at("stat_prefix").fail("must not be empty");
-  if ((proxy.access_log ?? []).length > 0) scope.at("access_log").warn("is ignored");
   const weighted = (proxy.weighted_clusters?.clusters ?? []).map((entry) => ({
     cluster: entry.name ?? "",
     weight: entry.weight ?? 0,
@@ -271,5 +276,8 @@ function compileTcpProxy(
     statPrefix: proxy.stat_prefix ?? "",
     clusters,
     idleTimeoutMs: durationToMs(proxy.idle_timeout) ?? DEFAULT_TCP_IDLE_TIMEOUT_MS,
+    maxConnectAttempts: proxy.max_connect_attempts?.value ?? 1,
+    accessLogs: compileAccessLogs(proxy.access_log ?? [], context, scope.at("access_log")),
+    direction,
   };
 }
