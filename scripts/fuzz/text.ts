@@ -1,7 +1,7 @@
 import { compileJsonFormat, compileTextFormat } from "../../src/proxy/core/access-log-format.ts";
 import { compileRegex, compileSearchRegex } from "../../src/proxy/core/compile/regex.ts";
 import { createScope, type Findings } from "../../src/proxy/core/compile/scope.ts";
-import { normalizeTarget } from "../../src/proxy/core/route.ts";
+import { normalizeRequestTarget } from "../../src/proxy/core/path-normalization.ts";
 import { inspectFirstBytes } from "../../src/proxy/net/client-hello.ts";
 import { record } from "../../test/proxy/telemetry/record.ts";
 import { cut, mutate } from "./mutate.ts";
@@ -29,20 +29,24 @@ const path: FuzzTarget = {
     const input = mutate(random.pick(PATHS), PATHS, random).toString("latin1");
     // The codec gives targets of visible ASCII that begin with a slash.
     const target = `/${input.replace(/[^\x21-\x7e]|#/g, "")}`;
-    const mergeSlashes = random.chance(0.5);
-    const once = normalizeTarget(target, mergeSlashes);
-    if (once === undefined) {
+    const mergesSlashes = random.chance(0.5);
+    const escapedSlashes = random.chance(0.5) ? "keep" : "decode";
+    const options = { isNormalized: true, mergesSlashes, escapedSlashes } as const;
+    const result = normalizeRequestTarget(target, options);
+    if (result.kind === "rejected") {
       promise(/%00/.test(target), "refused without an encoded NUL", target);
       return;
     }
+    const once = result.target;
     promise(once.startsWith("/"), `no longer a path: ${once}`, target);
     const [pathPart = ""] = once.split("?");
     promise(!/(^|\/)\.\.?(;[^/]*)?(\/|$)/.test(pathPart), `dot segments are left: ${once}`, target);
     promise(!pathPart.includes("\\"), `a backslash is left: ${once}`, target);
-    if (mergeSlashes) promise(!/.\/\//.test(pathPart), `double slashes are left: ${once}`, target);
+    if (mergesSlashes) promise(!/.\/\//.test(pathPart), `double slashes are left: ${once}`, target);
     // `%4%41` becomes `%4A`, in Envoy too: only what was no escape may become one.
     if (/%(?![0-9a-f]{2})/i.test(target)) return;
-    promise(normalizeTarget(once, mergeSlashes) === once, `not idempotent: ${once}`, target);
+    const twice = normalizeRequestTarget(once, options);
+    promise(twice.kind === "accepted" && twice.target === once, `not idempotent: ${once}`, target);
   },
 };
 

@@ -1,15 +1,10 @@
 import { randomUUID } from "node:crypto";
 import type { ClusterConfig, RouteActionConfig, RouteConfig } from "./config/runtime-config.ts";
 import { type RequestHash, requestHash } from "./core/hash-policy.ts";
+import { normalizeHost } from "./core/host-normalization.ts";
 import { parseHostPort } from "./core/original-dst.ts";
-import {
-  connectRoutes,
-  normalizeTarget,
-  pathOf,
-  pickWeighted,
-  rewritePath,
-  selectRoute,
-} from "./core/route.ts";
+import { normalizeRequestTarget } from "./core/path-normalization.ts";
+import { connectRoutes, pathOf, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
 import { allowsUpgrade, wantedUpgrade } from "./core/upgrade.ts";
 import { runFilters } from "./filters.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
@@ -23,6 +18,7 @@ export function handleRequest(exchange: Exchange): void {
   const upgrade = wantedUpgrade(exchange.head.method, exchange.head.upgrade);
   if (upgrade !== undefined) exchange.downstream.expectTunnel();
   if (!normalizePath(exchange)) return;
+  normalizeAuthority(exchange);
   sanitizeHeaders(exchange);
   setForwardedHeaders(exchange);
   setRequestId(exchange);
@@ -71,16 +67,36 @@ function tunnelOf({ head }: Exchange, action: ForwardAction): Tunnel | undefined
 }
 
 function normalizePath(exchange: Exchange): boolean {
-  const { manager } = exchange;
-  if (!manager.normalizePath && !manager.mergeSlashes) return true;
-  if (exchange.method === "CONNECT") return true;
-  const target = normalizeTarget(exchange.target, manager.mergeSlashes);
-  if (target === undefined) {
-    exchange.fail({ kind: "badRequest", status: 400, details: "path_normalization_failed" });
+  const { paths } = exchange.manager;
+  // Authority-form is no path.
+  if (paths === undefined || exchange.method === "CONNECT") return true;
+  const result = normalizeRequestTarget(exchange.target, paths);
+  exchange.target = result.target;
+  if (result.kind === "accepted") return true;
+  // As Envoy: gRPC clients do not follow redirects.
+  if (result.kind === "redirected" && !exchange.isGrpc) {
+    count(exchange, "downstream_rq_redirected_with_normalized_path");
+    exchange.reply(
+      { status: 307, body: "", details: "path_normalization_failed", isOverloaded: false },
+      [["location", result.target]],
+    );
     return false;
   }
-  exchange.target = target;
-  return true;
+  count(exchange, "downstream_rq_failed_path_normalization");
+  exchange.fail({ kind: "pathRefused" });
+  return false;
+}
+
+function normalizeAuthority(exchange: Exchange): void {
+  const { head, manager, connection } = exchange;
+  if (manager.hosts === undefined) return;
+  const localPort = Number(
+    connection.localAddress.slice(connection.localAddress.lastIndexOf(":") + 1),
+  );
+  const authority = normalizeHost(head.authority, manager.hosts, localPort);
+  if (authority === head.authority) return;
+  head.authority = authority;
+  head.headers.set("host", authority);
 }
 
 /** Headers by which a caller could order the proxy about (Envoy: "internal only"). */
@@ -129,6 +145,8 @@ function setForwardedHeaders(exchange: Exchange): void {
       headers.set("x-forwarded-for", before === undefined ? address : `${before},${address}`);
     }
     headers.set("x-forwarded-proto", scheme);
+    // Envoy: at the edge, whose address is believed; upstreams need not read x-forwarded-for.
+    headers.set("x-envoy-external-address", exchange.remoteIp);
   } else if (!headers.has("x-forwarded-proto")) {
     headers.add("x-forwarded-proto", head.scheme ?? scheme);
   }

@@ -1,6 +1,7 @@
 /** Every way in which a request fails inside the proxy. */
 export type Failure =
   | { readonly kind: "badRequest"; readonly status: number; readonly details: string }
+  | { readonly kind: "pathRefused" }
   | { readonly kind: "upgradeRefused" }
   | { readonly kind: "routeNotFound" }
   | { readonly kind: "routeConfigurationNotFound" }
@@ -61,6 +62,8 @@ export function rescue(failure: Failure): LocalReply {
   switch (failure.kind) {
     case "badRequest":
       return reply(failure.status, badRequestBody(failure.status), "DPE", failure.details);
+    case "pathRefused":
+      return reply(400, "", "", "path_normalization_failed");
     case "upgradeRefused":
       return reply(403, "", "", "upgrade_failed");
     case "routeNotFound":

@@ -10,8 +10,10 @@ import type { CidrRange } from "./cidr.ts";
 import type { CorsPolicy } from "./cors.ts";
 import type { HashPolicy } from "./hash-policy.ts";
 import type { HealthCheckConfig } from "./health-check.ts";
+import type { HostNormalization } from "./host-normalization.ts";
 import type { JwtRequirement } from "./jwt.ts";
 import type { OutlierDetectionConfig } from "./outlier.ts";
+import type { PathNormalization } from "./path-normalization.ts";
 import type { RbacConfig } from "./rbac.ts";
 import type { TokenBucketConfig } from "./token-bucket.ts";
 import type { UpgradeRules } from "./upgrade.ts";
@@ -360,8 +362,10 @@ export interface HttpConnectionManagerConfig {
   /** Requests of HTTP/1.0 are served; those without Host as `defaultHost`. */
   readonly http10?: { readonly defaultHost: string | undefined } | undefined;
   readonly upgrades?: UpgradeRules | undefined;
-  readonly normalizePath: boolean;
-  readonly mergeSlashes: boolean;
+  /** Undefined: paths are taken as they were sent. */
+  readonly paths?: PathNormalization | undefined;
+  /** Undefined: authorities are taken as they were sent. */
+  readonly hosts?: HostNormalization | undefined;
   readonly accessLogs: readonly AccessLogConfig[];
   /** The filters before the router, in the order they were written. */
   readonly filters: readonly HttpFilterConfig[];

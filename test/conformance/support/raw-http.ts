@@ -7,6 +7,8 @@ export interface RawResponse {
   readonly status: number;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Every field of the head, with its repetitions, in order. */
+  readonly fields?: readonly (readonly [name: string, value: string])[];
   readonly body: string;
   /** Bytes after the first response: the start of another answer, or "". */
   readonly rest: string;
@@ -65,13 +67,13 @@ function parse(text: string, isHead: boolean, isClosed: boolean): RawResponse | 
       interim.push(status);
       continue;
     }
-    const headers: Record<string, string> = {};
-    for (const line of lines) {
+    const fields = lines.map((line) => {
       const colon = line.indexOf(":");
-      headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
-    }
+      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()] as const;
+    });
+    const headers: Record<string, string> = Object.fromEntries(fields);
     const body = bodyOf(rest, headers, isHead || status === 204 || status === 304, isClosed);
-    return body && { interim, status, headers, ...body };
+    return body && { interim, status, headers, fields, ...body };
   }
 }
 

@@ -7,12 +7,7 @@ import {
   retriesResponse,
   retryBackoffMs,
 } from "../../../src/proxy/core/retry-policy.ts";
-import {
-  normalizeTarget,
-  pickWeighted,
-  rewritePath,
-  selectRoute,
-} from "../../../src/proxy/core/route.ts";
+import { pickWeighted, rewritePath, selectRoute } from "../../../src/proxy/core/route.ts";
 
 const exact = (path: string, ignoreCase = false) => ({ kind: "exact", path, ignoreCase }) as const;
 const prefix = (text: string, ignoreCase = false) =>
@@ -101,61 +96,6 @@ for (const [path, target, to, expected] of REWRITES) {
   test(`${target} rewritten to ${to} is ${expected}`, () =>
     assert.equal(rewritePath(path, target, to), expected));
 }
-
-const NORMAL = [
-  ["/a/b?c=/../d", "/a/b?c=/../d"],
-  ["/a/./b", "/a/b"],
-  ["/a/../b", "/b"],
-  ["/../../etc", "/etc"],
-  ["/a/..", "/"],
-  ["/a/b/.", "/a/b/"],
-  ["/%61%2e%2e/%2E%2e/b", "/b"],
-  ["/a%2fb", "/a%2fb"],
-  ["/a\\b", "/a/b"],
-  ["/a//b", "/a//b"],
-  ["/a%00b", undefined],
-  // As Envoy 1.40 answers with normalize_path.
-  ["/a;b/..;/c", "/c"],
-  ["/a/..;x=1/b", "/b"],
-  ["/a/.;/b", "/a/b"],
-  ["/a/..%3b/b", "/a/..%3b/b"],
-  ["/%4%41", "/%4A"],
-  ["/%zz%4", "/%zz%4"],
-  ["/a%c0%af", "/a%c0%af"],
-  ['/[]{}|^`"<>', "/[]%7B%7D%7C%5E%60%22%3C%3E"],
-  ["/a?{}|", "/a?{}|"],
-  // Envoy leaves this as `/a/..;/b`, which some servers read as `/b`: resolved here.
-  ["/a/%2e%2e;/b", "/b"],
-] as const;
-for (const [target, expected] of NORMAL) {
-  test(`${target} is normalized to ${expected}`, () =>
-    assert.equal(normalizeTarget(target, false), expected));
-}
-
-test("slashes are merged only when asked", () => {
-  assert.equal(normalizeTarget("//a///b?c//d", true), "/a/b?c//d");
-  for (const [target, merged] of [
-    ["//", "//"],
-    ["///", "//"],
-    ["//a/..", "//"],
-    ["//a//", "/a/"],
-  ] as const) {
-    assert.equal(normalizeTarget(target, true), merged, target);
-  }
-});
-
-test("normalizing twice changes nothing more, and no dot segment is left", () => {
-  const part = fc.constantFrom("a", ".", "..", "", "%2e", "%2E%2e", "b.c", "%2f", "\\");
-  fc.assert(
-    fc.property(fc.array(part, { maxLength: 8 }), fc.boolean(), (parts, merge) => {
-      const once = normalizeTarget(`/${parts.join("/")}`, merge) ?? "";
-      assert.ok(once.startsWith("/"));
-      assert.ok(!/\/\.\.?(?:\/|$)/.test(once), once);
-      assert.equal(normalizeTarget(once, merge), once);
-    }),
-    { numRuns: 1000 },
-  );
-});
 
 const policy = (on: string, codes: number[] = []) => ({
   retryOn: new Set(on.split(",")),

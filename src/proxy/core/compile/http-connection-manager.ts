@@ -2,6 +2,8 @@ import {
   durationToMs,
   type envoy_extensions_filters_network_http_connection_manager_v3_HttpConnectionManager as HttpConnectionManager,
 } from "../../../xds/index.ts";
+import type { HostNormalization } from "../host-normalization.ts";
+import type { PathNormalization } from "../path-normalization.ts";
 import type { HttpConnectionManagerConfig, RouteTable } from "../runtime-config.ts";
 import { compileAccessLogs } from "./access-log.ts";
 import type { CompileContext } from "./data-source.ts";
@@ -19,6 +21,8 @@ const FORWARD_CLIENT_CERT = [
   "always_forward_only",
 ] as const;
 const CODECS: readonly HttpConnectionManagerConfig["codec"][] = ["auto", "http1", "http2"];
+/** PathWithEscapedSlashesAction: 0 = the default, which is to keep them. */
+const ESCAPED_SLASHES = ["keep", "keep", "reject", "redirect", "decode"] as const;
 const DEFAULT_STREAM_IDLE_TIMEOUT_MS = 300_000;
 const DEFAULT_IDLE_TIMEOUT_MS = 3_600_000;
 const DEFAULT_MAX_HEADERS_KB = 60;
@@ -98,18 +102,37 @@ function fixedPart(
       ? { defaultHost: manager.http_protocol_options.default_host_for_http_10 || undefined }
       : undefined,
     upgrades: compileUpgrades(manager.upgrade_configs, scope.at("upgrade_configs")),
-    normalizePath: manager.normalize_path?.value ?? false,
-    mergeSlashes: manager.merge_slashes ?? false,
+    paths: compilePaths(manager),
+    hosts: compileHosts(manager, scope),
     accessLogs: compileAccessLogs(manager.access_log ?? [], context, scope.at("access_log")),
     direction,
   };
 }
 
-function checkIgnored(manager: HttpConnectionManager, scope: Scope): void {
-  // 0 default, 1 KEEP_UNCHANGED; Envoy's default is to keep escaped slashes.
-  if ((manager.path_with_escaped_slashes_action ?? 0) > 1) {
-    scope.at("path_with_escaped_slashes_action").fail("must be KEEP_UNCHANGED");
+function compilePaths(manager: HttpConnectionManager): PathNormalization | undefined {
+  const paths: PathNormalization = {
+    isNormalized: manager.normalize_path?.value ?? false,
+    mergesSlashes: manager.merge_slashes ?? false,
+    escapedSlashes: ESCAPED_SLASHES[manager.path_with_escaped_slashes_action ?? 0] ?? "keep",
+  };
+  const isAsSent = !paths.isNormalized && !paths.mergesSlashes && paths.escapedSlashes === "keep";
+  return isAsSent ? undefined : paths;
+}
+
+function compileHosts(manager: HttpConnectionManager, scope: Scope): HostNormalization | undefined {
+  const stripsAny = manager.strip_any_host_port ?? false;
+  const stripsMatching = manager.strip_matching_host_port ?? false;
+  if (stripsAny && stripsMatching) {
+    scope
+      .at("strip_matching_host_port")
+      .fail("only one of strip_matching_host_port and strip_any_host_port can be set");
   }
+  const stripsTrailingDot = manager.strip_trailing_host_dot ?? false;
+  if (!stripsAny && !stripsMatching && !stripsTrailingDot) return undefined;
+  return { stripsPort: stripsAny ? "any" : stripsMatching ? "matching" : "no", stripsTrailingDot };
+}
+
+function checkIgnored(manager: HttpConnectionManager, scope: Scope): void {
   if (manager.request_timeout && (durationToMs(manager.request_timeout) ?? 0) > 0) {
     scope.at("request_timeout").fail("is not supported");
   }

@@ -15,7 +15,7 @@ export interface RequestHead {
   /** Origin-form (or `*`, or authority-form for CONNECT); an absolute-form target is taken apart. */
   readonly target: string;
   /** The target's authority when it was in absolute-form, else the Host field (RFC 9112 §3.2.2). */
-  readonly authority: string;
+  authority: string;
   /** The scheme of an absolute-form target. */
   readonly scheme: string | undefined;
   readonly headers: HeaderBlock;
