@@ -1,4 +1,4 @@
-import type { EndpointConfig } from "../config/runtime-config.ts";
+import type { ClusterConfig, EndpointConfig } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
 import type { HashedHost } from "../core/balance/balancer.ts";
 import type { UpstreamStream } from "../streams.ts";
@@ -27,6 +27,8 @@ export class HostPool implements HashedHost {
   readonly #idle: UpstreamConnection[] = [];
   readonly #connections = new Set<UpstreamConnection>();
   #http2: Http2Pool | undefined;
+  /** A sidecar of the mesh: it may speak HTTP/2 to us whatever the application speaks. */
+  #mayUpgrade: boolean;
   /** What an `auto` host turned out to speak. */
   #speaksHttp1 = false;
   #connecting = 0;
@@ -37,6 +39,7 @@ export class HostPool implements HashedHost {
     this.context = context;
     this.cluster = cluster;
     this.endpoint = endpoint;
+    this.#mayUpgrade = mayUpgrade(cluster.config, endpoint);
   }
 
   get weight(): number {
@@ -59,7 +62,7 @@ export class HostPool implements HashedHost {
   #usesHttp2(isHttp2Request: boolean): boolean {
     switch (this.cluster.config.protocol) {
       case "http1":
-        return false;
+        return this.#mayUpgrade && !this.#speaksHttp1;
       case "http2":
         return true;
       case "downstream":
@@ -160,6 +163,7 @@ export class HostPool implements HashedHost {
   /** A changed endpoint or cluster: connections with other TLS material serve no further request. */
   update(endpoint: EndpointConfig): void {
     this.endpoint = endpoint;
+    this.#mayUpgrade = mayUpgrade(this.cluster.config, endpoint);
     const version = this.cluster.config.tlsFor(endpoint)?.version;
     this.#http2?.update(version);
     for (const connection of this.#connections) {
@@ -225,4 +229,22 @@ export class HostPool implements HashedHost {
       return false;
     }
   }
+}
+
+const UNLIMITED = 2 ** 32 - 1;
+
+/**
+ * Whether requests in HTTP/1.1 may travel to this host over HTTP/2: between sidecars, told by Istio's
+ * ALPN, a few connections that stay cost half the CPU of many (bench/results, pair-h1 and pair-h2).
+ * Where somebody limits connections or waiting requests, HTTP/1.1 stays, so that limits mean what they say.
+ */
+function mayUpgrade(
+  { circuitBreaker, maxRequestsPerConnection, tlsFor }: ClusterConfig,
+  endpoint: EndpointConfig,
+): boolean {
+  const { maxConnections, maxPendingRequests } = circuitBreaker;
+  const isLimited = maxConnections < UNLIMITED || maxPendingRequests < UNLIMITED;
+  if (isLimited || maxRequestsPerConnection > 0) return false;
+  const protocols = tlsFor(endpoint)?.alpnProtocols ?? [];
+  return protocols.includes("istio") && protocols.includes("http/1.1");
 }

@@ -153,6 +153,8 @@ export class Http2Pool {
   #offer(tls: TlsConfig | undefined): readonly string[] {
     if (tls === undefined) return [];
     const { protocol } = this.#pool.cluster.config;
+    // Between sidecars: what the cluster offers, and HTTP/2 besides.
+    if (protocol === "http1") return [...tls.alpnProtocols, "h2"];
     if (protocol === "auto")
       return tls.alpnProtocols.length > 0 ? tls.alpnProtocols : ["h2", "http/1.1"];
     const spoken = tls.alpnProtocols.filter((name) => !name.startsWith("http/1"));
@@ -160,7 +162,8 @@ export class Http2Pool {
   }
 
   #connected(socket: Socket, tls: TlsConfig | undefined, buffer: Buffer): (length: number) => void {
-    const isAuto = this.#pool.cluster.config.protocol === "auto";
+    const { protocol } = this.#pool.cluster.config;
+    const isAuto = protocol === "auto" || protocol === "http1";
     const negotiated = socket instanceof TLSSocket ? socket.alpnProtocol : undefined;
     if (isAuto && !isHttp2Protocol(negotiated)) {
       socket.destroy();

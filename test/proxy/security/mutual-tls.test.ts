@@ -3,7 +3,11 @@ import { once } from "node:events";
 import { request } from "node:https";
 import { type TestContext, test } from "node:test";
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from "node:tls";
-import type { RuntimeConfig, TlsConfig } from "../../../src/proxy/config/runtime-config.ts";
+import type {
+  ClusterConfig,
+  RuntimeConfig,
+  TlsConfig,
+} from "../../../src/proxy/config/runtime-config.ts";
 import {
   createAuthority,
   type TestAuthority,
@@ -265,6 +269,66 @@ test("two proxies in a row: the application behind the second learns who called 
     assert.match(headers["x-forwarded-client-cert"] ?? "", new RegExp(`URI=${CLIENT}$`));
   }
   assert.equal(client.counters.get("cluster.server.upstream_cx_total"), 1);
+});
+
+const MESH_ALPN = ["istio-http/1.1", "istio", "http/1.1"];
+
+/** A pair of sidecars with the mesh's ALPN; resolves with how many requests travelled how. */
+async function runPair(
+  t: TestContext,
+  serverAlpn: readonly string[],
+  limits: Partial<ClusterConfig> = {},
+) {
+  const authority = await createAuthority();
+  const app = await startHttp(t, (request, response) => {
+    request.resume();
+    request.on("end", () => response.end(JSON.stringify(request.headers)));
+  });
+  const serverTls = tlsConfig(authority, await authority.issue(SERVER), {
+    alpnProtocols: serverAlpn,
+  });
+  const server = await startProxy(t, inbound(serverTls, app, true));
+  const clientTls = tlsConfig(authority, await authority.issue(CLIENT), {
+    alpnProtocols: MESH_ALPN,
+  });
+  const client = await startProxy(
+    t,
+    httpConfig(
+      [cluster("server", [endpoint(server.port)], { tlsFor: () => clientTls, ...limits })],
+      [route(forwardTo("server"))],
+    ),
+  );
+  const answers = await Promise.all(
+    Array.from({ length: 30 }, (_, i) =>
+      fetch(`http://127.0.0.1:${client.port}/`, {
+        ...(i % 2 === 0 ? {} : { method: "POST", body: "x".repeat(100_000) }),
+      }),
+    ),
+  );
+  for (const answer of answers) {
+    assert.equal(answer.status, 200);
+    const headers: Record<string, string> = JSON.parse(await answer.text());
+    assert.match(headers["x-forwarded-client-cert"] ?? "", new RegExp(`URI=${CLIENT}$`));
+  }
+  const stat = (name: string): number => client.counters.get(`cluster.server.${name}`) ?? 0;
+  return { http2: stat("upstream_cx_http2_total"), connections: stat("upstream_cx_total") };
+}
+
+test("between sidecars HTTP/1.1 travels on one HTTP/2 connection", async (t) => {
+  assert.deepEqual(await runPair(t, ["h2", "http/1.1"]), { http2: 1, connections: 1 });
+});
+
+test("a sidecar that does not speak HTTP/2 is spoken to in HTTP/1.1", async (t) => {
+  const { http2, connections } = await runPair(t, ["http/1.1"]);
+  assert.equal(http2, 0);
+  assert.ok(connections > 2);
+});
+
+test("limits of connections keep HTTP/1.1, or they would limit nothing", async (t) => {
+  const limited = { ...cluster("x", []).circuitBreaker, maxConnections: 100 };
+  const { http2, connections } = await runPair(t, ["h2", "http/1.1"], { circuitBreaker: limited });
+  assert.equal(http2, 0);
+  assert.ok(connections > 1);
 });
 
 test("material that OpenSSL refuses is reported and harms no other listener", async (t) => {

@@ -195,7 +195,7 @@ function tlsChains(
   tcp: Filter[],
 ): FilterChain[] {
   const isHttp = port.protocol === "http" || port.protocol === "http2";
-  const httpSocket = downstreamTls(["http/1.1", "istio-http/1.1", "istio"]);
+  const httpSocket = downstreamTls(["h2", "http/1.1"]);
   const tcpSocket = downstreamTls(["istio-peer-exchange", "istio"]);
   const chain = (name: string, alpn: string[], filters: Filter[], socket: TransportSocket) => ({
     name,
