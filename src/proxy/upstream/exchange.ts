@@ -474,7 +474,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       return;
     }
     this.#phase = "responding";
-    this.#disarmTimeouts();
+    // The route's deadline is for the whole response; a try's only until it begins.
+    if (this.#perTryTimeout !== undefined) this.context.deadlines.disarm(this.#perTryTimeout);
     this.#responseHead = head;
     this.responseCode = head.status;
     this.responseCodeDetails = "via_upstream";
@@ -524,6 +525,16 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.downstream.writeEnd(trailers);
     this.downstream.flush();
     this.#endAttempt(this.responseCode);
+    this.#finish();
+  }
+
+  /** The response began in time but does not end in time. */
+  #breakLate(): void {
+    this.#addFlag("UT");
+    this.responseCodeDetails = "response_timeout";
+    this.downstream.flush();
+    this.#abandonAttempt(this.responseCode);
+    this.downstream.breakOff();
     this.#finish();
   }
 
@@ -659,7 +670,13 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
 
   onDeadline(deadline: Deadline): void {
     const plan = this.#plan;
-    if (plan === undefined || (this.#phase !== "trying" && this.#phase !== "backingOff")) return;
+    if (plan === undefined) return;
+    if (this.#phase === "responding" && deadline === this.#responseTimeout) {
+      plan.cluster.stats.requestTimeout.add(1);
+      this.#breakLate();
+      return;
+    }
+    if (this.#phase !== "trying" && this.#phase !== "backingOff") return;
     this.#recordOutcome({ status: 504, origin: "local" });
     if (deadline === this.#responseTimeout) {
       plan.cluster.stats.requestTimeout.add(1);

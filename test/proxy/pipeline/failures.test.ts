@@ -543,3 +543,26 @@ test("an early answer to an unfinished upload reaches the client", async (t) => 
   });
   assert.equal(status, 404);
 });
+
+test("the route's timeout is for the whole response: one that stalls is broken off", async (t) => {
+  let isClosed = false;
+  const port = await startHttp(t, (request, response) => {
+    request.socket.on("close", () => {
+      isClosed = true;
+    });
+    response.setHeader("content-length", "10");
+    response.write("part");
+  });
+  const proxy = await startProxy(
+    t,
+    httpConfig([cluster("a", [endpoint(port)])], [route(forwardTo("a", { timeoutMs: 200 }))]),
+  );
+  const response = await fetch(`http://127.0.0.1:${proxy.port}/`);
+  assert.equal(response.status, 200);
+  await assert.rejects(response.text());
+  await waitFor(() => isClosed && proxy.records.length === 1);
+  assert.deepEqual(
+    [proxy.records[0]?.code, proxy.records[0]?.flags, proxy.records[0]?.details],
+    [200, "UT", "response_timeout"],
+  );
+});
