@@ -244,6 +244,7 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
     cluster: context.clusters.get(context, clusterConfig),
     clusterConfig,
     timeoutMs: action.timeoutMs,
+    isHighPriority: action.isHighPriority,
     retry: action.retry,
     mirrors: action.mirrors,
     includeAttemptCount: exchange.virtualHost?.includeAttemptCount ?? false,

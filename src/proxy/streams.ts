@@ -108,8 +108,12 @@ export interface UpstreamRequest {
 
 /** Who waits for a response from an upstream. */
 export interface UpstreamStream {
+  /** Counts against the cluster's limits for priority HIGH. */
+  readonly isHighPriority?: boolean;
   /** The place is its own now: write the request. */
   onConnection(connection: UpstreamRequest): void;
+  /** The place is free for others: the end of the response, already here, is handed over next. */
+  onReleased?(): void;
   onResponseHead(head: ResponseHead): void;
   onResponseData(bytes: Buffer, start: number, end: number): void;
   onResponseEnd(trailers: HeaderBlock | undefined): void;

@@ -117,6 +117,14 @@ export const HTTP2: ClusterConfig["http2"] = {
 };
 
 const UNLIMITED = 2 ** 32 - 1;
+export const NO_LIMITS: ClusterConfig["circuitBreaker"] = {
+  maxConnections: UNLIMITED,
+  maxPendingRequests: UNLIMITED,
+  maxRequests: UNLIMITED,
+  maxRetries: UNLIMITED,
+  retryBudget: undefined,
+  tracksRemaining: false,
+};
 
 export function cluster(
   name: string,
@@ -139,13 +147,10 @@ export function cluster(
     maglevTableSize: 65_537,
     endpoints,
     tlsFor: () => undefined,
-    circuitBreaker: {
-      maxConnections: UNLIMITED,
-      maxPendingRequests: UNLIMITED,
-      maxRequests: UNLIMITED,
-      maxRetries: UNLIMITED,
-      retryBudget: undefined,
-    },
+    circuitBreaker: NO_LIMITS,
+    highPriorityCircuitBreaker: NO_LIMITS,
+    maxConnectionsPerHost: UNLIMITED,
+    maxConnectionDurationMs: 0,
     maxRequestsPerConnection: 0,
     idleTimeoutMs: 60_000,
     healthyPanicThresholdPercent: 0,
@@ -191,6 +196,7 @@ export function forwardTo(
     })),
     totalWeight: entries.reduce((sum, [, weight]) => sum + weight, 0),
     timeoutMs: 0,
+    isHighPriority: false,
     retry: undefined,
     prefixRewrite: undefined,
     regexRewrite: undefined,

@@ -7,6 +7,7 @@
 
 import type { SlowStartConfig } from "./balance/slow-start.ts";
 import type { CidrRange } from "./cidr.ts";
+import type { CircuitThresholds } from "./circuit.ts";
 import type { CorsPolicy } from "./cors.ts";
 import type { HashPolicy } from "./hash-policy.ts";
 import type { HealthCheckConfig } from "./health-check.ts";
@@ -79,6 +80,8 @@ export type RouteActionConfig =
       readonly totalWeight: number;
       /** 0 = none. */
       readonly timeoutMs: number;
+      /** Counts against the cluster's limits for priority HIGH. */
+      readonly isHighPriority: boolean;
       readonly retry: RetryPolicy | undefined;
       readonly prefixRewrite: string | undefined;
       /** `substitution` in JavaScript's notation (`$1`). */
@@ -300,18 +303,17 @@ export interface ClusterConfig {
     | undefined;
   /** First match wins, then `defaultTls`. `undefined` = plain text. */
   tlsFor(endpoint: EndpointConfig): TlsConfig | undefined;
-  readonly circuitBreaker: {
-    readonly maxConnections: number;
-    readonly maxPendingRequests: number;
-    readonly maxRequests: number;
-    readonly maxRetries: number;
-    readonly retryBudget: { readonly percent: number; readonly minConcurrency: number } | undefined;
-  };
+  readonly circuitBreaker: CircuitThresholds;
+  /** For routes of priority HIGH. */
+  readonly highPriorityCircuitBreaker: CircuitThresholds;
+  readonly maxConnectionsPerHost: number;
   /** `downstream`: the request's own; `auto`: what TLS negotiates. */
   readonly protocol: "http1" | "http2" | "downstream" | "auto";
   readonly http2: Http2Options;
   /** 0 = unlimited. */
   readonly maxRequestsPerConnection: number;
+  /** A connection takes no request beyond this age; 0 = unlimited. */
+  readonly maxConnectionDurationMs: number;
   readonly idleTimeoutMs: number;
   /** 0..100; below it all endpoints are used, unhealthy ones too. */
   readonly healthyPanicThresholdPercent: number;

@@ -121,8 +121,8 @@ class TcpSession implements AccessLogRecord {
   }
 
   #connect(cluster: ClusterRuntime, config: ClusterConfig): void {
-    if (!cluster.circuit.canConnect) {
-      this.#context.telemetry.counter(`cluster.${config.name}.upstream_cx_overflow`).add(1);
+    if (!cluster.circuit.connections.canTake) {
+      cluster.stats.connectionOverflow.add(1);
       this.#refuse("UO", "");
       return;
     }
@@ -167,10 +167,8 @@ class TcpSession implements AccessLogRecord {
   #watch(upstream: Socket, host: HostPool, cluster: ClusterRuntime, config: ClusterConfig): void {
     const { stats, circuit } = cluster;
     const isTls = config.tlsFor(host.endpoint) !== undefined;
-    circuit.connections += 1;
+    cluster.connectionOpened(circuit);
     host.activeRequests += 1;
-    stats.connectionsTotal.add(1);
-    stats.connectionsActive.add(1);
     let isTimeout = false;
     const cancelTimeout = this.#context.clock.schedule(config.connectTimeoutMs, () => {
       isTimeout = true;
@@ -186,9 +184,8 @@ class TcpSession implements AccessLogRecord {
     });
     upstream.once("close", () => {
       cancelTimeout();
-      circuit.connections -= 1;
+      cluster.connectionClosed(circuit);
       host.activeRequests -= 1;
-      stats.connectionsActive.add(-1);
       if (this.#isConnected) return;
       stats.connectFail.add(1);
       if (isTimeout) stats.connectTimeout.add(1);

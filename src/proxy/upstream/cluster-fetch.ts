@@ -52,6 +52,7 @@ class Fetch implements UpstreamStream {
   #chunks: Buffer[] = [];
   #bytes = 0;
   #cancelTimeout: () => void = () => {};
+  #isAttached = false;
   #isOver = false;
 
   constructor(
@@ -73,13 +74,14 @@ class Fetch implements UpstreamStream {
       this.#fail("no answer in time"),
     );
     this.#host.activeRequests += 1;
-    this.#host.cluster.circuit.requests += 1;
     if (!this.#host.acquire(this, this.#request.method)) this.#fail("circuit breaker overflow");
   }
 
   onConnection(connection: UpstreamRequest): void {
     this.#upstream = connection;
     this.#host.cluster.stats.requestsTotal.add(1);
+    this.#host.cluster.circuit.requests.add(1);
+    this.#isAttached = true;
     const { method, target, authority, scheme, headers = [], body } = this.#request;
     const block = new HeaderBlock();
     block.add("host", authority);
@@ -141,7 +143,7 @@ class Fetch implements UpstreamStream {
     this.#isOver = true;
     this.#cancelTimeout();
     this.#host.activeRequests -= 1;
-    this.#host.cluster.circuit.requests -= 1;
+    if (this.#isAttached) this.#host.cluster.circuit.requests.add(-1);
     return true;
   }
 }

@@ -7,6 +7,8 @@ import { hostHealth } from "../core/host-health.ts";
 import type { AttemptOutcome } from "../core/outlier.ts";
 import { formatAddress } from "../net/connection-info.ts";
 import type { Destination } from "../net/original-destination.ts";
+import type { UpstreamStream } from "../streams.ts";
+import { circuitGauges } from "./circuit-gauges.ts";
 import { HealthMonitor } from "./health-check/monitor.ts";
 import { HostPool } from "./host-pool.ts";
 import { createLoadBalancer } from "./load-balancer.ts";
@@ -19,11 +21,24 @@ type Counter = ReturnType<RequestTelemetry["counter"]>;
 interface ClusterStats {
   readonly connectionsTotal: Counter;
   readonly connectionsActive: Counter;
+  readonly connectionOverflow: Counter;
+  readonly noneHealthy: Counter;
+  readonly destroyed: Counter;
+  readonly destroyedLocally: Counter;
+  readonly destroyedRemotely: Counter;
+  readonly destroyedWithRequest: Counter;
+  readonly destroyedLocallyWithRequest: Counter;
+  readonly destroyedRemotelyWithRequest: Counter;
+  readonly maxRequestsReached: Counter;
+  readonly maxDurationReached: Counter;
+  readonly idleTimeout: Counter;
+  readonly http1Total: Counter;
   readonly connectFail: Counter;
   readonly connectTimeout: Counter;
   readonly pendingTotal: Counter;
   readonly pendingActive: Counter;
   readonly pendingOverflow: Counter;
+  readonly activeOverflow: Counter;
   readonly protocolError: Counter;
   readonly http2Total: Counter;
   readonly requestsTotal: Counter;
@@ -46,6 +61,18 @@ function clusterStats(telemetry: RequestTelemetry, name: string): ClusterStats {
   return {
     connectionsTotal: counter("upstream_cx_total"),
     connectionsActive: gauge("upstream_cx_active"),
+    connectionOverflow: counter("upstream_cx_overflow"),
+    noneHealthy: counter("upstream_cx_none_healthy"),
+    destroyed: counter("upstream_cx_destroy"),
+    destroyedLocally: counter("upstream_cx_destroy_local"),
+    destroyedRemotely: counter("upstream_cx_destroy_remote"),
+    destroyedWithRequest: counter("upstream_cx_destroy_with_active_rq"),
+    destroyedLocallyWithRequest: counter("upstream_cx_destroy_local_with_active_rq"),
+    destroyedRemotelyWithRequest: counter("upstream_cx_destroy_remote_with_active_rq"),
+    maxRequestsReached: counter("upstream_cx_max_requests"),
+    maxDurationReached: counter("upstream_cx_max_duration_reached"),
+    idleTimeout: counter("upstream_cx_idle_timeout"),
+    http1Total: counter("upstream_cx_http1_total"),
     connectFail: counter("upstream_cx_connect_fail"),
     connectTimeout: counter("upstream_cx_connect_timeout"),
     protocolError: counter("upstream_cx_protocol_error"),
@@ -53,6 +80,7 @@ function clusterStats(telemetry: RequestTelemetry, name: string): ClusterStats {
     pendingTotal: counter("upstream_rq_pending_total"),
     pendingActive: gauge("upstream_rq_pending_active"),
     pendingOverflow: counter("upstream_rq_pending_overflow"),
+    activeOverflow: counter("upstream_rq_active_overflow"),
     requestsTotal: counter("upstream_rq_total"),
     requestsActive: gauge("upstream_rq_active"),
     completed: counter("upstream_rq_completed"),
@@ -82,7 +110,9 @@ const DESTINATION = {
 /** What lives on of a cluster while its configuration changes: hosts, connections, counts. */
 export class ClusterRuntime {
   readonly stats: ClusterStats;
+  /** For requests of the usual priority. */
   readonly circuit: Circuit;
+  #highCircuit: Circuit | undefined;
   readonly #context: ProxyContext;
   readonly #hosts = new Map<string, HostPool>();
   readonly #byStatus = new Map<number, Counter>();
@@ -109,7 +139,12 @@ export class ClusterRuntime {
       },
     };
     this.stats = { ...stats, connectionsTotal };
-    this.circuit = new Circuit(config.circuitBreaker);
+    this.circuit = new Circuit(
+      config.circuitBreaker,
+      circuitGauges(context.telemetry, this.#statName, "default"),
+    );
+    // What is left shows though nobody asks for it.
+    if (config.highPriorityCircuitBreaker.tracksRemaining) this.#createHighCircuit();
     this.#outliers = new OutlierMonitor(context, this.#statName, () => {
       this.#balancer = this.#balance();
     });
@@ -138,6 +173,7 @@ export class ClusterRuntime {
   update(config: ClusterConfig): void {
     this.#config = config;
     this.circuit.update(config.circuitBreaker);
+    this.#highCircuit?.update(config.highPriorityCircuitBreaker);
     this.#balancer = this.#apply();
   }
 
@@ -190,11 +226,77 @@ export class ClusterRuntime {
     counter.add(1);
   }
 
-  /** Requests began (or, below zero, ceased) to wait for a connection. */
-  countWaiting(requests: number): void {
-    this.circuit.pending += requests;
-    this.stats.pendingActive.add(requests);
-    if (requests > 0) this.stats.pendingTotal.add(requests);
+  /** The limits that a request counts against. */
+  circuitOf(stream: { readonly isHighPriority?: boolean }): Circuit {
+    if (stream.isHighPriority !== true) return this.circuit;
+    return this.#createHighCircuit();
+  }
+
+  #createHighCircuit(): Circuit {
+    this.#highCircuit ??= new Circuit(
+      this.#config.highPriorityCircuitBreaker,
+      circuitGauges(this.#context.telemetry, this.#statName, "high"),
+    );
+    return this.#highCircuit;
+  }
+
+  /** A request begins to wait for a connection. False, and counted, when too many do. */
+  enqueue(stream: UpstreamStream): boolean {
+    const { pending } = this.circuitOf(stream);
+    if (!pending.canTake) {
+      this.stats.pendingOverflow.add(1);
+      return false;
+    }
+    pending.add(1);
+    this.stats.pendingActive.add(1);
+    this.stats.pendingTotal.add(1);
+    return true;
+  }
+
+  /** A request waits no longer. */
+  dequeue(stream: UpstreamStream): void {
+    this.circuitOf(stream).pending.add(-1);
+    this.stats.pendingActive.add(-1);
+  }
+
+  /** Whether one more request may be on its way; counted when not. */
+  canAttach(stream: UpstreamStream): boolean {
+    if (this.circuitOf(stream).requests.canTake) return true;
+    this.stats.activeOverflow.add(1);
+    return false;
+  }
+
+  /** Whether a host that has so many connections may get another; counted when not. */
+  canConnect(hostConnections: number, { connections }: Circuit): boolean {
+    const isBelow = hostConnections < this.#config.maxConnectionsPerHost;
+    if (isBelow && connections.canTake) return true;
+    this.stats.connectionOverflow.add(1);
+    // Each host may have one connection whatever the limit, or it could never be reached.
+    return hostConnections === 0;
+  }
+
+  connectionOpened(circuit: Circuit): void {
+    circuit.connections.add(1);
+    this.stats.connectionsTotal.add(1);
+    this.stats.connectionsActive.add(1);
+  }
+
+  /** Counts an end of a connection as Envoy does: whose decision it was, and whether it carried a request. */
+  countDestroyed(isLocal: boolean, hasRequest: boolean): void {
+    const { stats } = this;
+    stats.destroyed.add(1);
+    (isLocal ? stats.destroyedLocally : stats.destroyedRemotely).add(1);
+    if (!hasRequest) return;
+    stats.destroyedWithRequest.add(1);
+    const withRequest = isLocal
+      ? stats.destroyedLocallyWithRequest
+      : stats.destroyedRemotelyWithRequest;
+    withRequest.add(1);
+  }
+
+  connectionClosed(circuit: Circuit): void {
+    circuit.connections.add(-1);
+    this.stats.connectionsActive.add(-1);
   }
 
   /** Counts a response that the client never sees, because the request was tried again. */

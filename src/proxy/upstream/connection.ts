@@ -1,5 +1,6 @@
 import type { OnReadOpts, Socket } from "node:net";
 import type { TlsConfig } from "../config/runtime-config.ts";
+import type { Circuit } from "../core/circuit.ts";
 import { encodeChunkSize, encodeLastChunk } from "../core/http1/encode.ts";
 import type { ResponseHead } from "../core/http1/head-parser.ts";
 import type { HeaderBlock } from "../core/http1/header-block.ts";
@@ -30,6 +31,8 @@ const BODILESS: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "TRACE",
 export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRequest {
   readonly protocol = "HTTP/1.1";
   readonly pool: HostPool;
+  /** The limits it counts against. */
+  readonly circuit: Circuit;
   readonly tls: TlsConfig | undefined;
   readonly socket: Socket;
   readonly #output: Output;
@@ -52,13 +55,17 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
   #served = 0;
   #transportFailure = "";
   #isConnectTimeout = false;
+  #isLocalClose = false;
+  /** `performance.now()` when it was connected. */
+  connectedAtMs = 0;
   /** `performance.now()` when it became idle. */
   idleSinceMs = 0;
   /** How long the upstream keeps it when idle; undefined = it did not say. */
   keepAliveMs: number | undefined;
 
-  constructor(pool: HostPool, tls: TlsConfig | undefined) {
+  constructor(pool: HostPool, tls: TlsConfig | undefined, circuit: Circuit) {
     this.pool = pool;
+    this.circuit = circuit;
     this.tls = tls;
     this.#buffer = takeReadBuffer();
     const onread: OnReadOpts = {
@@ -84,6 +91,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
       pool.cluster.config.connectTimeoutMs,
       () => {
         this.#isConnectTimeout = true;
+        this.#isLocalClose = true;
         this.socket.destroy();
       },
     );
@@ -199,6 +207,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
 
   destroy(): void {
     this.#mustClose = true;
+    this.#isLocalClose = true;
     this.socket.destroy();
   }
 
@@ -254,9 +263,12 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
     this.#isDiscarding = false;
     this.resume();
     const limit = this.pool.cluster.config.maxRequestsPerConnection;
-    if (!this.#isRequestComplete || (limit > 0 && this.#served >= limit)) this.#mustClose = true;
+    const isWornOut = limit > 0 && this.#served >= limit;
+    if (isWornOut) this.pool.cluster.stats.maxRequestsReached.add(1);
+    if (!this.#isRequestComplete || isWornOut) this.#mustClose = true;
     this.#decoder.next();
     // The connection first: the client's next request, already here, may take it.
+    stream?.onReleased?.();
     if (this.isUsable) this.pool.release(this);
     else this.destroy();
     stream?.onResponseEnd(trailers);
@@ -265,6 +277,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
   #onConnected(): void {
     this.#cancelConnectTimeout();
     this.#isConnected = true;
+    this.connectedAtMs = performance.now();
     this.#localAddress = `${this.socket.localAddress ?? ""}:${this.socket.localPort ?? 0}`;
     this.pool.connected(this);
   }
@@ -288,6 +301,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
     this.#mustClose = true;
     this.#cancelConnectTimeout();
     releaseReadBuffer(this.#buffer);
+    this.pool.cluster.countDestroyed(this.#isLocalClose, this.#stream !== undefined);
     this.pool.closed(this, this.#isConnectTimeout, this.#transportFailure);
     this.#reset("connection termination", this.#transportFailure);
   }

@@ -62,6 +62,7 @@ export interface ForwardPlan {
   readonly includeAttemptCount: boolean;
   readonly weightedResponseHeaders: HeaderMutation | undefined;
   readonly hash: RequestHash | undefined;
+  readonly isHighPriority: boolean;
   readonly tunnel: Tunnel | undefined;
   /** The host of a cluster that passes on to where requests were going. */
   readonly destination: Destination | undefined;
@@ -128,6 +129,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #trailers: HeaderBlock | undefined;
   #isRequestComplete = false;
   #isRetry = false;
+  /** One of the cluster's retries is this one. */
+  #isRetryCounted = false;
   /** The attempt counts among the cluster's active requests. */
   #isOnUpstream = false;
   #responseHead: ResponseHead | undefined;
@@ -192,6 +195,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   }
   get requestedServerName(): string {
     return this.connection.requestedServerName;
+  }
+  /** Counts against the cluster's limits for priority HIGH. */
+  get isHighPriority(): boolean {
+    return this.#plan?.isHighPriority === true;
   }
   get isRequestComplete(): boolean {
     return this.#isRequestComplete;
@@ -364,6 +371,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
           )
         : plan.destination && plan.cluster.hostAt(plan.destination);
     if (host === undefined) {
+      plan.cluster.stats.noneHealthy.add(1);
       plan.cluster.countStatus(503);
       this.fail({ kind: "noHealthyUpstream" });
       return;
@@ -372,7 +380,6 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.upstreamHost = host.endpoint;
     this.#attemptStartMs = this.attemptCount === 1 ? this.startTimeMs : performance.now();
     host.activeRequests += 1;
-    const { circuit } = plan.cluster;
     const isAccepted =
       plan.tunnel?.kind === "tcp"
         ? openTcpTunnel(host, this)
@@ -382,7 +389,6 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
             this.downstream.protocol === "HTTP/2",
             plan.tunnel !== undefined,
           );
-    circuit.requests += 1;
     if (!isAccepted) this.onReset("overflow", "");
   }
 
@@ -392,6 +398,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#upstream = connection;
     plan.cluster.stats.requestsTotal.add(1);
     plan.cluster.stats.requestsActive.add(1);
+    plan.cluster.circuitOf(this).requests.add(1);
     this.#isOnUpstream = true;
     const { head } = this;
     const { headers } = head;
@@ -423,6 +430,14 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       connection.flush();
       if (!connection.isBlocked) this.downstream.resumeReading();
     }
+  }
+
+  onReleased(): void {
+    const plan = this.#plan;
+    if (plan === undefined || !this.#isOnUpstream) return;
+    this.#isOnUpstream = false;
+    plan.cluster.stats.requestsActive.add(-1);
+    plan.cluster.circuitOf(this).requests.add(-1);
   }
 
   onUpstreamDrain(): void {
@@ -474,6 +489,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       return;
     }
     this.#phase = "responding";
+    this.#releaseRetry();
     // The route's deadline is for the whole response; a try's only until it begins.
     if (this.#perTryTimeout !== undefined) this.context.deadlines.disarm(this.#perTryTimeout);
     this.#responseHead = head;
@@ -614,6 +630,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const plan = this.#plan;
     const policy = plan?.retry;
     if (plan === undefined || policy === undefined) return false;
+    this.#releaseRetry();
     const canSendAgain = this.#canReplay || this.#bodyBytes === 0;
     if (!canSendAgain) return false;
     if (this.attemptCount > policy.numRetries) {
@@ -623,11 +640,18 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       }
       return false;
     }
-    if (!plan.cluster.circuit.canRetry) {
+    if (!plan.cluster.circuitOf(this).canRetry) {
       plan.cluster.stats.retryOverflow.add(1);
       return false;
     }
     return true;
+  }
+
+  /** The retry on its way, if any, no longer counts among the cluster's. */
+  #releaseRetry(): void {
+    if (!this.#isRetryCounted) return;
+    this.#isRetryCounted = false;
+    this.#plan?.cluster.circuitOf(this).retries.add(-1);
   }
 
   #retryLater(): void {
@@ -636,7 +660,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#phase = "backingOff";
     this.#triedHosts ??= [];
     if (this.#host !== undefined) this.#triedHosts.push(this.#host);
-    if (!this.#isRetry) plan.cluster.circuit.retries += 1;
+    plan.cluster.circuitOf(this).retries.add(1);
+    this.#isRetryCounted = true;
     this.#isRetry = true;
     plan.cluster.stats.retries.add(1);
     const delayMs = retryBackoffMs(plan.retry, this.attemptCount, this.context.random());
@@ -722,9 +747,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (this.#perTryTimeout !== undefined) this.context.deadlines.disarm(this.#perTryTimeout);
     this.#host = undefined;
     host.activeRequests -= 1;
-    plan.cluster.circuit.requests -= 1;
-    if (this.#isOnUpstream) plan.cluster.stats.requestsActive.add(-1);
-    this.#isOnUpstream = false;
+    this.onReleased();
     if (status !== undefined) plan.cluster.countStatus(status);
   }
 
@@ -742,7 +765,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (this.#phase === "finished") return;
     this.#phase = "finished";
     this.#disarmTimeouts();
-    if (this.#isRetry && this.#plan !== undefined) this.#plan.cluster.circuit.retries -= 1;
+    this.#releaseRetry();
     this.#body = undefined;
     this.durationMs = performance.now() - this.startTimeMs;
     this.context.telemetry.requestFinished(this, this.manager.accessLogs);

@@ -1,6 +1,7 @@
 import type { ClusterConfig, EndpointConfig } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
 import type { HashedHost } from "../core/balance/balancer.ts";
+import type { Circuit } from "../core/circuit.ts";
 import type { UpstreamStream } from "../streams.ts";
 import type { ClusterRuntime } from "./cluster-runtime.ts";
 import { UpstreamConnection } from "./connection.ts";
@@ -83,11 +84,6 @@ export class HostPool implements HashedHost {
     isHttp2Request = false,
     needsHttp1 = false,
   ): boolean {
-    const { circuit, stats } = this.cluster;
-    if (!circuit.canRequest) {
-      stats.pendingOverflow.add(1);
-      return false;
-    }
     if (!needsHttp1 && this.#usesHttp2(isHttp2Request)) {
       this.#http2 ??= new Http2Pool(this);
       return this.#http2.acquire(stream, method);
@@ -95,14 +91,12 @@ export class HostPool implements HashedHost {
     let connection = this.#idle.pop();
     while (connection !== undefined && !connection.isUsable) connection = this.#idle.pop();
     if (connection !== undefined) {
-      connection.attach(stream, method);
-      return true;
+      const canAttach = this.cluster.canAttach(stream);
+      if (canAttach) connection.attach(stream, method);
+      else this.#idle.push(connection);
+      return canAttach;
     }
-    if (!circuit.canQueue) {
-      stats.pendingOverflow.add(1);
-      return false;
-    }
-    this.cluster.countWaiting(1);
+    if (!this.cluster.enqueue(stream)) return false;
     this.#waiting.push({ stream, method });
     this.#connectIfNeeded();
     return true;
@@ -114,7 +108,7 @@ export class HostPool implements HashedHost {
     const index = this.#waiting.findIndex((waiting) => waiting.stream === stream);
     if (index < 0) return;
     this.#waiting.splice(index, 1);
-    this.cluster.countWaiting(-1);
+    this.cluster.dequeue(stream);
   }
 
   connected(connection: UpstreamConnection): void {
@@ -124,11 +118,16 @@ export class HostPool implements HashedHost {
 
   /** The connection is free: the longest waiting request takes it. */
   release(connection: UpstreamConnection): void {
-    const waiting = this.#waiting.shift();
-    if (waiting !== undefined) {
-      this.cluster.countWaiting(-1);
-      connection.attach(waiting.stream, waiting.method);
-      return;
+    for (;;) {
+      const waiting = this.#waiting.shift();
+      if (waiting === undefined) break;
+      this.cluster.dequeue(waiting.stream);
+      if (this.cluster.canAttach(waiting.stream)) {
+        connection.attach(waiting.stream, waiting.method);
+        if (this.#waiting.length > 0) this.#connectIfNeeded();
+        return;
+      }
+      waiting.stream.onReset("overflow", "");
     }
     if (this.#isRetired) {
       connection.destroy();
@@ -140,9 +139,8 @@ export class HostPool implements HashedHost {
 
   closed(connection: UpstreamConnection, isTimeout: boolean, transportFailure: string): void {
     if (!this.#connections.delete(connection)) return;
-    const { circuit, stats } = this.cluster;
-    circuit.connections -= 1;
-    stats.connectionsActive.add(-1);
+    const { stats } = this.cluster;
+    this.cluster.connectionClosed(connection.circuit);
     const index = this.#idle.indexOf(connection);
     if (index >= 0) this.#idle.splice(index, 1);
     if (connection.isConnected) {
@@ -153,9 +151,7 @@ export class HostPool implements HashedHost {
     stats.connectFail.add(1);
     if (isTimeout) stats.connectTimeout.add(1);
     // As Envoy: a host that cannot be reached fails all that wait for it.
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    this.cluster.countWaiting(-waiting.length);
+    const waiting = this.#takeWaiting();
     const reason = isTimeout ? "connection timeout" : "remote connection failure";
     for (const { stream } of waiting) stream.onReset(reason, transportFailure);
   }
@@ -179,15 +175,26 @@ export class HostPool implements HashedHost {
   }
 
   closeIdle(nowMs: number): void {
-    const limitMs = this.cluster.config.idleTimeoutMs;
-    this.#http2?.closeIdle(nowMs, limitMs);
+    const { idleTimeoutMs: limitMs, maxConnectionDurationMs } = this.cluster.config;
+    this.#http2?.closeIdle(nowMs, limitMs, maxConnectionDurationMs);
+    if (maxConnectionDurationMs > 0) this.#retireOld(nowMs, maxConnectionDurationMs);
     for (const connection of [...this.#idle]) {
       const keepMs = Math.min(
         limitMs > 0 ? limitMs : Number.POSITIVE_INFINITY,
         connection.keepAliveMs ?? Number.POSITIVE_INFINITY,
       );
       if (nowMs - connection.idleSinceMs < keepMs) continue;
+      this.cluster.stats.idleTimeout.add(1);
       connection.destroy();
+    }
+  }
+
+  #retireOld(nowMs: number, limitMs: number): void {
+    for (const connection of [...this.#connections]) {
+      if (!connection.isConnected || !connection.isUsable) continue;
+      if (nowMs - connection.connectedAtMs < limitMs) continue;
+      this.cluster.stats.maxDurationReached.add(1);
+      connection.retire();
     }
   }
 
@@ -198,29 +205,38 @@ export class HostPool implements HashedHost {
   }
 
   #connectIfNeeded(): void {
-    const { circuit, stats } = this.cluster;
     while (this.#connecting < this.#waiting.length) {
-      // Each host may have one connection whatever the limit, or it could never be reached.
-      if (!circuit.canConnect && this.#connections.size > 0) return;
-      if (!this.#open()) return;
-      stats.connectionsTotal.add(1);
-      stats.connectionsActive.add(1);
+      const next = this.#waiting[this.#connecting];
+      if (next === undefined) return;
+      const circuit = this.cluster.circuitOf(next.stream);
+      if (!this.cluster.canConnect(this.#connections.size, circuit)) return;
+      if (!this.#open(circuit)) return;
+      this.cluster.connectionOpened(circuit);
+      this.cluster.stats.http1Total.add(1);
     }
   }
 
-  #open(): boolean {
+  #takeWaiting(): readonly Waiting[] {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { stream } of waiting) this.cluster.dequeue(stream);
+    return waiting;
+  }
+
+  #open(circuit: Circuit): boolean {
     this.#connecting += 1;
     try {
-      const connection = new UpstreamConnection(this, this.cluster.config.tlsFor(this.endpoint));
+      const connection = new UpstreamConnection(
+        this,
+        this.cluster.config.tlsFor(this.endpoint),
+        circuit,
+      );
       this.#connections.add(connection);
-      this.cluster.circuit.connections += 1;
       return true;
     } catch (error) {
       // TLS material that OpenSSL refuses, or an address that is none: nobody can connect.
       this.#connecting -= 1;
-      const waiting = this.#waiting;
-      this.#waiting = [];
-      this.cluster.countWaiting(-waiting.length);
+      const waiting = this.#takeWaiting();
       const message = error instanceof Error ? error.message : String(error);
       // Later, because the caller has not been told yet that it waits.
       queueMicrotask(() => {

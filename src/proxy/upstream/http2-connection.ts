@@ -160,6 +160,7 @@ export class Http2ClientConnection extends Http2Connection {
   readonly #buffer: Buffer;
   #nextId = 1;
   #isRetired = false;
+  readonly connectedAtMs: number = performance.now();
   /** `performance.now()` when its last stream ended. */
   idleSinceMs: number = performance.now();
 
@@ -218,7 +219,10 @@ export class Http2ClientConnection extends Http2Connection {
     const id = this.#nextId;
     this.#nextId += 2;
     const limit = this.pool.cluster.config.maxRequestsPerConnection;
-    if (limit > 0 && (id + 1) / 2 >= limit) this.isGoingAway = true;
+    if (limit > 0 && (id + 1) / 2 >= limit) {
+      this.isGoingAway = true;
+      this.pool.cluster.stats.maxRequestsReached.add(1);
+    }
     const request = new ClientStream(this, id, stream, method);
     this.addStream(request);
     stream.onConnection(request);

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { messageOf } from "../../base/index.ts";
 import type { TlsConfig } from "../config/runtime-config.ts";
+import type { Circuit } from "../core/circuit.ts";
 import type { UpstreamStream } from "../streams.ts";
 import type { HostPool } from "./host-pool.ts";
 import { Http2ClientConnection, readInto } from "./http2-connection.ts";
@@ -39,19 +40,15 @@ export class Http2Pool {
 
   /** Gives the request a stream now or when there is one. False when the circuit breaker refuses. */
   acquire(stream: UpstreamStream, method: string): boolean {
-    const { circuit, stats } = this.#pool.cluster;
     if (this.#waiting.length === 0) {
       for (const connection of this.#connections) {
         if (!connection.hasCapacity) continue;
+        if (!this.#pool.cluster.canAttach(stream)) return false;
         connection.attach(stream, method);
         return true;
       }
     }
-    if (!circuit.canQueue) {
-      stats.pendingOverflow.add(1);
-      return false;
-    }
-    this.#pool.cluster.countWaiting(1);
+    if (!this.#pool.cluster.enqueue(stream)) return false;
     this.#waiting.push({ stream, method });
     this.#connectIfNeeded();
     return true;
@@ -62,7 +59,7 @@ export class Http2Pool {
     const index = this.#waiting.findIndex((waiting) => waiting.stream === stream);
     if (index < 0) return false;
     this.#waiting.splice(index, 1);
-    this.#pool.cluster.countWaiting(-1);
+    this.#pool.cluster.dequeue(stream);
     return true;
   }
 
@@ -78,10 +75,17 @@ export class Http2Pool {
     for (const connection of [...this.#connections]) connection.retire();
   }
 
-  closeIdle(nowMs: number, limitMs: number): void {
-    if (limitMs <= 0) return;
+  closeIdle(nowMs: number, limitMs: number, maxAgeMs: number): void {
+    const { stats } = this.#pool.cluster;
     for (const connection of [...this.#connections]) {
+      if (maxAgeMs > 0 && connection.isUsable && nowMs - connection.connectedAtMs >= maxAgeMs) {
+        stats.maxDurationReached.add(1);
+        connection.retire();
+        continue;
+      }
+      if (limitMs <= 0) continue;
       if (connection.activeStreams > 0 || nowMs - connection.idleSinceMs < limitMs) continue;
+      stats.idleTimeout.add(1);
       connection.retire();
     }
   }
@@ -93,18 +97,21 @@ export class Http2Pool {
   }
 
   #connectIfNeeded(): void {
-    const { circuit, config } = this.#pool.cluster;
+    const { cluster } = this.#pool;
+    const { config } = cluster;
     const perConnection = Math.min(config.http2.maxConcurrentStreams, 100);
     while (this.#connecting.size * perConnection < this.#waiting.length) {
-      // Each host may have one connection whatever the limit, or it could never be reached.
-      if (!circuit.canConnect && this.connectionCount > 0) return;
-      if (!this.#open()) return;
+      const next = this.#waiting[0];
+      if (next === undefined) return;
+      const circuit = cluster.circuitOf(next.stream);
+      if (!cluster.canConnect(this.connectionCount, circuit)) return;
+      if (!this.#open(circuit)) return;
     }
   }
 
-  #open(): boolean {
+  #open(circuit: Circuit): boolean {
     const { cluster, context, endpoint } = this.#pool;
-    const { stats, circuit, config } = cluster;
+    const { stats, config } = cluster;
     const tls = config.tlsFor(endpoint);
     const buffer = takeReadBuffer();
     let receive: (length: number) => void = () => {};
@@ -115,7 +122,7 @@ export class Http2Pool {
         cancelTimeout();
         socket.off("close", onClose);
         this.#connecting.delete(socket);
-        receive = this.#connected(socket, tls, buffer);
+        receive = this.#connected(socket, tls, buffer, circuit);
       });
     } catch (error) {
       releaseReadBuffer(buffer);
@@ -134,7 +141,7 @@ export class Http2Pool {
       cancelTimeout();
       releaseReadBuffer(buffer);
       this.#connecting.delete(socket);
-      this.#countClosed();
+      this.#countClosed(circuit);
       stats.connectFail.add(1);
       if (isTimeout) stats.connectTimeout.add(1);
       this.#failWaiting(isTimeout ? "connection timeout" : "remote connection failure", failure);
@@ -144,9 +151,7 @@ export class Http2Pool {
     });
     socket.on("close", onClose);
     this.#connecting.set(socket, tls);
-    circuit.connections += 1;
-    stats.connectionsTotal.add(1);
-    stats.connectionsActive.add(1);
+    cluster.connectionOpened(circuit);
     return true;
   }
 
@@ -161,14 +166,19 @@ export class Http2Pool {
     return spoken.length > 0 ? spoken : ["h2"];
   }
 
-  #connected(socket: Socket, tls: TlsConfig | undefined, buffer: Buffer): (length: number) => void {
+  #connected(
+    socket: Socket,
+    tls: TlsConfig | undefined,
+    buffer: Buffer,
+    circuit: Circuit,
+  ): (length: number) => void {
     const { protocol } = this.#pool.cluster.config;
     const isAuto = protocol === "auto" || protocol === "http1";
     const negotiated = socket instanceof TLSSocket ? socket.alpnProtocol : undefined;
     if (isAuto && !isHttp2Protocol(negotiated)) {
       socket.destroy();
       releaseReadBuffer(buffer);
-      this.#countClosed();
+      this.#countClosed(circuit);
       this.#fallBack();
       return () => {};
     }
@@ -180,7 +190,7 @@ export class Http2Pool {
       onCapacity: (free) => this.#serve(free),
       onGone: (gone) => {
         this.#connections.delete(gone);
-        this.#countClosed();
+        this.#countClosed(circuit);
         if (this.#waiting.length > 0) this.#connectIfNeeded();
       },
     });
@@ -193,9 +203,7 @@ export class Http2Pool {
 
   /** The host does not speak HTTP/2: those that wait go the other way, and later ones too. */
   #fallBack(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    this.#pool.cluster.countWaiting(-waiting.length);
+    const waiting = this.#takeWaiting();
     this.#pool.useHttp1();
     for (const { stream, method } of waiting) {
       if (!this.#pool.acquire(stream, method)) stream.onReset("overflow", "");
@@ -207,21 +215,27 @@ export class Http2Pool {
     while (connection.hasCapacity) {
       const waiting = this.#waiting.shift();
       if (waiting === undefined) return;
-      this.#pool.cluster.countWaiting(-1);
-      connection.attach(waiting.stream, waiting.method);
+      this.#pool.cluster.dequeue(waiting.stream);
+      if (this.#pool.cluster.canAttach(waiting.stream)) {
+        connection.attach(waiting.stream, waiting.method);
+      } else waiting.stream.onReset("overflow", "");
     }
     if (this.#waiting.length > 0 && !connection.isUsable) this.#connectIfNeeded();
   }
 
   #failWaiting(reason: "connection timeout" | "remote connection failure", why: string): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    this.#pool.cluster.countWaiting(-waiting.length);
+    const waiting = this.#takeWaiting();
     for (const { stream } of waiting) stream.onReset(reason, why);
   }
 
-  #countClosed(): void {
-    this.#pool.cluster.circuit.connections -= 1;
-    this.#pool.cluster.stats.connectionsActive.add(-1);
+  #takeWaiting(): readonly Waiting[] {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { stream } of waiting) this.#pool.cluster.dequeue(stream);
+    return waiting;
+  }
+
+  #countClosed(circuit: Circuit): void {
+    this.#pool.cluster.connectionClosed(circuit);
   }
 }

@@ -43,6 +43,7 @@ class Mirror implements UpstreamStream {
   readonly #headers: HeaderBlock;
   readonly #body: readonly Buffer[];
   readonly #trailers: HeaderBlock | undefined;
+  #isAttached = false;
 
   constructor(
     host: HostPool,
@@ -67,11 +68,12 @@ class Mirror implements UpstreamStream {
     this.#host.activeRequests += 1;
     this.#host.cluster.stats.requestsTotal.add(1);
     const isAccepted = this.#host.acquire(this, this.#head.method);
-    this.#host.cluster.circuit.requests += 1;
     if (!isAccepted) this.onReset();
   }
 
   onConnection(connection: UpstreamRequest): void {
+    this.#isAttached = true;
+    this.#host.cluster.circuit.requests.add(1);
     connection.writeHead({
       method: this.#head.method,
       target: this.#target,
@@ -96,6 +98,6 @@ class Mirror implements UpstreamStream {
   onReset(): void {
     inFlight -= 1;
     this.#host.activeRequests -= 1;
-    this.#host.cluster.circuit.requests -= 1;
+    if (this.#isAttached) this.#host.cluster.circuit.requests.add(-1);
   }
 }

@@ -14,8 +14,8 @@ import { openUpstreamSocket, releaseReadBuffer, takeReadBuffer } from "./upstrea
  */
 export function openTcpTunnel(host: HostPool, stream: UpstreamStream): boolean {
   const { circuit, stats } = host.cluster;
-  if (!circuit.canConnect) {
-    stats.pendingOverflow.add(1);
+  if (!circuit.connections.canTake) {
+    stats.connectionOverflow.add(1);
     return false;
   }
   const tunnel = new TcpTunnel(host, stream);
@@ -41,9 +41,7 @@ class TcpTunnel implements UpstreamRequest {
     this.#host = host;
     this.#stream = stream;
     this.tls = cluster.config.tlsFor(host.endpoint);
-    cluster.circuit.connections += 1;
-    cluster.stats.connectionsTotal.add(1);
-    cluster.stats.connectionsActive.add(1);
+    cluster.connectionOpened(cluster.circuit);
     const onread = {
       buffer: this.#buffer,
       callback: (length: number) => {
@@ -135,9 +133,8 @@ class TcpTunnel implements UpstreamRequest {
   #onClose(): void {
     this.#cancelConnectTimeout();
     releaseReadBuffer(this.#buffer);
-    const { circuit, stats } = this.#host.cluster;
-    circuit.connections -= 1;
-    stats.connectionsActive.add(-1);
+    const { stats } = this.#host.cluster;
+    this.#host.cluster.connectionClosed(this.#host.cluster.circuit);
     if (!this.#isConnected) {
       stats.connectFail.add(1);
       if (this.#isTimeout) stats.connectTimeout.add(1);

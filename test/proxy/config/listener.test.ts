@@ -136,6 +136,7 @@ test("the defaults of a cluster are Envoy's, its service is Istio's metadata", (
     maxRequests: 1024,
     maxRetries: 3,
     retryBudget: undefined,
+    tracksRemaining: false,
   });
   assert.equal(config.connectTimeoutMs, 5000);
   assert.equal(config.healthyPanicThresholdPercent, 50);

@@ -5,7 +5,6 @@ import { createBalancer as createLeastRequest } from "../../../src/proxy/core/ba
 import { createBalancer as createRandom } from "../../../src/proxy/core/balance/random.ts";
 import { createBalancer as createRoundRobin } from "../../../src/proxy/core/balance/round-robin.ts";
 import { slowStartFactor } from "../../../src/proxy/core/balance/slow-start.ts";
-import { Circuit } from "../../../src/proxy/core/circuit.ts";
 
 interface Host {
   readonly name: number;
@@ -174,19 +173,4 @@ test("balancers of nothing pick nothing", () => {
       undefined,
     );
   }
-});
-
-test("a retry budget is a share of what is active, but never less than its floor", () => {
-  const limits = { maxConnections: 1, maxPendingRequests: 1, maxRequests: 1, maxRetries: 0 };
-  const circuit = new Circuit({ ...limits, retryBudget: { percent: 20, minConcurrency: 3 } });
-  circuit.retries = 2;
-  assert.equal(circuit.canRetry, true);
-  circuit.retries = 3;
-  assert.equal(circuit.canRetry, false);
-  circuit.requests = 20;
-  assert.equal(circuit.canRetry, true);
-  circuit.retries = 4;
-  assert.equal(circuit.canRetry, false);
-  circuit.update({ ...limits, maxRetries: 5, retryBudget: undefined });
-  assert.equal(circuit.canRetry, true);
 });

@@ -316,6 +316,7 @@ test("connection and pending limits: the rest is refused as overflow", async (t)
     maxRequests: 1000,
     maxRetries: 3,
     retryBudget: undefined,
+    tracksRemaining: false,
   };
   const proxy = await startProxy(
     t,

@@ -1,12 +1,12 @@
 import {
   durationToMs,
-  type envoy_config_cluster_v3_CircuitBreakers_Thresholds,
   type envoy_config_cluster_v3_Cluster,
   type envoy_extensions_upstreams_http_v3_HttpProtocolOptions,
   structToJson,
   unpackAny,
 } from "../../../xds/index.ts";
 import type { ClusterConfig, LoadAssignment } from "../runtime-config.ts";
+import { compileCircuitBreaker } from "./circuit-breaker.ts";
 import type { CompileContext } from "./data-source.ts";
 import { compileEndpoints, isIpAddress, metadataOf, NO_ENDPOINTS } from "./endpoint.ts";
 import { compileHealthCheck } from "./health-check.ts";
@@ -155,9 +155,10 @@ function fixedPart(
     ...compileLbPolicy(cluster, scope),
     originalDst: compileOriginalDst(cluster),
     bindAddress: compileBindAddress(cluster, scope.at("upstream_bind_config", "source_address")),
-    circuitBreaker: compileCircuitBreaker(cluster),
+    ...compileCircuitBreaker(cluster.circuit_breakers, scope.at("circuit_breakers")),
     ...compileUpstreamProtocol(cluster, options, scope),
     maxRequestsPerConnection: common?.max_requests_per_connection?.value ?? 0,
+    maxConnectionDurationMs: durationToMs(common?.max_connection_duration) ?? 0,
     idleTimeoutMs: durationToMs(common?.idle_timeout) ?? DEFAULT_IDLE_TIMEOUT_MS,
     healthyPanicThresholdPercent: Math.trunc(panic ? (panic.value ?? 0) : 50),
     healthCheck: compileHealthCheck(cluster.health_checks ?? [], scope.at("health_checks")),
@@ -191,30 +192,6 @@ function compileOriginalDst(
   return {
     header: config?.use_http_header ? header : undefined,
     port: config?.upstream_port_override?.value ?? undefined,
-  };
-}
-
-/** Envoy's defaults: 1024 connections, pending and active requests, 3 retries. */
-function compileCircuitBreaker(
-  cluster: envoy_config_cluster_v3_Cluster,
-): ClusterConfig["circuitBreaker"] {
-  const thresholds = cluster.circuit_breakers?.thresholds ?? [];
-  const standard: envoy_config_cluster_v3_CircuitBreakers_Thresholds =
-    thresholds.find((entry) => (entry.priority ?? 0) === 0) ?? {};
-  const value = (field: { value?: number | null | undefined } | null | undefined, or: number) =>
-    field ? (field.value ?? 0) : or;
-  const budget = standard.retry_budget;
-  return {
-    maxConnections: value(standard.max_connections, 1024),
-    maxPendingRequests: value(standard.max_pending_requests, 1024),
-    maxRequests: value(standard.max_requests, 1024),
-    maxRetries: value(standard.max_retries, 3),
-    retryBudget: budget
-      ? {
-          percent: budget.budget_percent ? (budget.budget_percent.value ?? 0) : 20,
-          minConcurrency: value(budget.min_retry_concurrency, 3),
-        }
-      : undefined,
   };
 }
 

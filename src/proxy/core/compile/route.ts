@@ -199,6 +199,7 @@ function compileForward(
     upgrades: compileUpgrades(upgrades, scope.at("upgrade_configs")),
     terminatesConnect: terminatesConnect(upgrades, scope.at("upgrade_configs")),
     totalWeight: clusters.reduce((sum, choice) => sum + choice.weight, 0),
+    isHighPriority: (action.priority ?? 0) === 1,
     timeoutMs: durationToMs(action.timeout) ?? DEFAULT_ROUTE_TIMEOUT_MS,
     // The route's policy replaces the virtual host's as a whole.
     retry: compileRetryPolicy(action.retry_policy, scope.at("retry_policy")) ?? around.hostRetry,
