@@ -1,6 +1,8 @@
 import type { Socket } from "node:net";
 
 const CAPACITY_BYTES = 65_536 + 8_192;
+/** From here on a second buffer costs less than a second copy. */
+const LARGE_BYTES = 16_384;
 /** Shared by all outputs: one of them at a time gathers bytes in it, within one turn of the loop. */
 const gathering = Buffer.allocUnsafeSlow(CAPACITY_BYTES);
 let owner: Output | undefined;
@@ -28,9 +30,18 @@ export class Output {
 
   /** Appends a copy of `bytes[start..end)`. */
   bytes(bytes: Buffer, start: number, end: number): void {
+    if (end - start >= LARGE_BYTES) {
+      this.#large(Buffer.from(bytes.subarray(start, end)));
+      return;
+    }
     this.#reserve(end - start);
-    if (end - start > CAPACITY_BYTES) this.#write(Buffer.from(bytes.subarray(start, end)));
-    else gathered += bytes.copy(gathering, gathered, start, end);
+    gathered += bytes.copy(gathering, gathered, start, end);
+  }
+
+  /** Appends `bytes[start..end)`, which nobody changes any more: what is large is not copied. */
+  owned(bytes: Buffer, start: number, end: number): void {
+    if (end - start >= LARGE_BYTES) this.#large(bytes.subarray(start, end));
+    else this.bytes(bytes, start, end);
   }
 
   /** Hands over what was gathered. */
@@ -42,6 +53,15 @@ export class Output {
     gathering.copy(out, 0, 0, gathered);
     gathered = 0;
     this.#write(out);
+  }
+
+  /** Hands over what was gathered and these bytes as one write of two buffers. */
+  #large(bytes: Buffer): void {
+    const socket = this.#socket;
+    socket.cork();
+    this.flush();
+    this.#write(bytes);
+    socket.uncork();
   }
 
   #reserve(sizeBytes: number): void {

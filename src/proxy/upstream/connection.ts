@@ -145,11 +145,11 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
   writeData(bytes: Buffer, start: number, end: number): void {
     if (start === end) return;
     if (!this.#isChunkedRequest) {
-      this.#output.bytes(bytes, start, end);
+      this.#output.owned(bytes, start, end);
       return;
     }
     this.#output.text(encodeChunkSize(end - start));
-    this.#output.bytes(bytes, start, end);
+    this.#output.owned(bytes, start, end);
     this.#output.text("\r\n");
   }
 
