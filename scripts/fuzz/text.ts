@@ -63,14 +63,15 @@ const accessLog: FuzzTarget = {
     const format = mutate(random.pick(FORMATS), FORMATS, random).toString("utf8");
     const problems: string[] = [];
     const fail = (message: string): void => void problems.push(message);
-    const render = compileTextFormat(format, 0, fail);
+    const options = { timeOriginMs: 0, environment: () => undefined };
+    const render = compileTextFormat(format, options, fail);
     if (problems.length === 0) {
       const line = render(record({ path: format }));
       promise(typeof line === "string" && !line.includes("[object"), `renders ${line}`, format);
     }
     const json = compileJsonFormat(
       { [format]: format, nested: { a: [format, 1] }, plain: "%PROTOCOL%" },
-      { omitEmpty: random.chance(0.5), timeOriginMs: 0 },
+      { ...options, omitEmpty: random.chance(0.5) },
       fail,
     );
     if (problems.length === 0) JSON.parse(json(record()));

@@ -222,8 +222,10 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
     return;
   }
   const { headers } = head;
-  if (choice.requestHeaders !== undefined) mutateHeaders(headers, choice.requestHeaders);
-  if (route.requestHeaders !== undefined) mutateHeaders(headers, route.requestHeaders);
+  // The first try begins; as Envoy, headers can tell its number.
+  exchange.attemptCount = 1;
+  if (choice.requestHeaders !== undefined) mutateHeaders(headers, choice.requestHeaders, exchange);
+  if (route.requestHeaders !== undefined) mutateHeaders(headers, route.requestHeaders, exchange);
   const rewritten = rewrittenTarget(exchange.target, route, action);
   if (rewritten !== undefined) {
     exchange.originalPath = exchange.target;

@@ -1,3 +1,5 @@
+import { canonicalIp } from "./ip-range.ts";
+
 interface ForwardedForSettings {
   readonly useRemoteAddress: boolean;
   /** Proxies in front of this one that are trusted to have told the truth. */
@@ -18,5 +20,6 @@ export function trustedRemoteIp(
   const addresses = forwardedFor.split(",").map((address) => address.trim());
   const back = useRemoteAddress ? xffTrustedHops : xffTrustedHops + 1;
   const address = addresses[addresses.length - back];
-  return address === undefined || !/^[0-9A-Fa-f:.]+$/.test(address) ? peer : address;
+  // What is no address (one with a port, too) says nothing: rules would not know it.
+  return (address === undefined ? undefined : canonicalIp(address)) ?? peer;
 }

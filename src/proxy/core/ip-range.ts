@@ -1,7 +1,8 @@
 /** An IP address as a number with its length in bits; undefined for text that is none. */
 function parse(address: string): { readonly value: bigint; readonly bits: 32 | 128 } | undefined {
   const text = address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
-  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) {
+  // As inet_pton: a leading zero could mean octal.
+  if (/^(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}$/.test(text)) {
     const bytes = text.split(".").map(Number);
     if (bytes.some((byte) => byte > 255)) return undefined;
     return { value: bytes.reduce((sum, byte) => sum * 256n + BigInt(byte), 0n), bits: 32 };
@@ -22,6 +23,22 @@ function parseIpv6(text: string): { readonly value: bigint; readonly bits: 128 }
     value: all.reduce((sum, group) => sum * 65_536n + BigInt(Number.parseInt(group, 16)), 0n),
     bits: 128,
   };
+}
+
+/** An IP address in its one usual form (RFC 5952), or undefined when it is none. */
+export function canonicalIp(address: string): string | undefined {
+  const parsed = parse(address);
+  if (parsed === undefined) return undefined;
+  if (parsed.bits === 32) return address;
+  const digits = parsed.value.toString(16).padStart(32, "0");
+  const groups = (digits.match(/.{4}/g) ?? []).map((group) => group.replace(/^0{1,3}/, ""));
+  const zeros = [...` ${groups.join(" ")} `.matchAll(/(?<= )0(?: 0)+(?= )/g)];
+  const longest = zeros.reduce((best, [run]) => (run.length > best.length ? run : best), "");
+  const text = groups.join(" ");
+  if (longest === "") return text.replaceAll(" ", ":");
+  const at = ` ${text} `.indexOf(` ${longest} `);
+  const [before, after] = [text.slice(0, at), text.slice(at + longest.length)];
+  return `${before.trim().replaceAll(" ", ":")}::${after.trim().replaceAll(" ", ":")}`;
 }
 
 /**

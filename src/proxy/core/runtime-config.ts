@@ -13,6 +13,7 @@ import type { HashPolicy } from "./hash-policy.ts";
 import type { HealthCheckConfig } from "./health-check.ts";
 import type { HostNormalization } from "./host-normalization.ts";
 import type { JwtRequirement } from "./jwt.ts";
+import type { DynamicMetadata } from "./metadata.ts";
 import type { OutlierDetectionConfig } from "./outlier.ts";
 import type { PathNormalization } from "./path-normalization.ts";
 import type { RbacConfig } from "./rbac.ts";
@@ -48,11 +49,31 @@ export interface RetryPolicy {
   readonly hostSelectionRetryMaxAttempts: number;
 }
 
-export interface HeaderMutation {
-  readonly set: readonly (readonly [name: string, value: string])[];
-  readonly add: readonly (readonly [name: string, value: string])[];
-  readonly remove: readonly string[];
+/** One header to write. */
+export interface HeaderEdit {
+  /** Lower case. */
+  readonly name: string;
+  /** One byte per character. A function makes it of what is known at that moment; "" = nothing. */
+  readonly value: string | ((record: AccessLogRecord) => string);
+  /** Replaces what is there; else it is added to it. */
+  readonly isOverwrite: boolean;
+  readonly when: "always" | "present" | "absent";
+  /** An empty value is written too. */
+  readonly keepsEmpty: boolean;
 }
+
+/** What one level of the configuration does to headers: first it removes, then overwrites, then adds. */
+export interface HeaderEdits {
+  /** Lower case. */
+  readonly remove: readonly string[];
+  /** Those that overwrite stand first. */
+  readonly edits: readonly HeaderEdit[];
+  /** No edit looks at the headers or the request. */
+  readonly isPlain: boolean;
+}
+
+/** What is done to headers, level by level: what comes later wins. */
+export type HeaderMutation = readonly HeaderEdits[];
 
 export interface WeightedClusterChoice {
   readonly cluster: string;
@@ -468,16 +489,26 @@ export interface AccessLogRecord {
   readonly upstreamHost: EndpointConfig | undefined;
   readonly upstreamLocalAddress: string;
   readonly downstreamLocalAddress: string;
+  /** The client as far as x-forwarded-for is trusted; port 0 where only that names it. */
   readonly downstreamRemoteAddress: string;
+  /** The peer of the connection; the same as above when absent. */
+  readonly downstreamDirectRemoteAddress?: string;
   readonly downstreamPeerPrincipal: string | undefined;
+  /** The client's certificate, where it has shown one. */
+  readonly downstreamCertificate?:
+    | { readonly subject: string; readonly hash: string; readonly dnsNames: readonly string[] }
+    | undefined;
   readonly downstreamPeer: PeerInfo | undefined;
   readonly isMutualTls: boolean;
   readonly requestedServerName: string;
   readonly upstreamTransportFailureReason: string;
   readonly attemptCount: number;
   readonly direction: "inbound" | "outbound" | "unspecified";
+  /** What filters have said about the request. */
+  readonly metadata?: DynamicMetadata | undefined;
   /** Whether the request's content type is gRPC's. */
   readonly isGrpc: boolean;
+  /** The first value of a header (lower case) or pseudo header. */
   requestHeader(name: string): string | undefined;
   responseHeader(name: string): string | undefined;
   responseTrailer(name: string): string | undefined;

@@ -40,7 +40,7 @@ export function limitRate(
   count(exchange, config, "rate_limited");
   if (config.enforcedFraction === 0 || random() >= config.enforcedFraction) {
     if (config.requestHeadersWhenNotEnforced !== undefined) {
-      mutateHeaders(exchange.head.headers, config.requestHeadersWhenNotEnforced);
+      mutateHeaders(exchange.head.headers, config.requestHeadersWhenNotEnforced, exchange);
     }
     next();
     return;

@@ -1,9 +1,7 @@
-import type { HeaderMutation } from "../config/runtime-config.ts";
 import { encodeGrpcMessage } from "../core/grpc.ts";
 import { reasonPhrase } from "../core/http1/encode.ts";
 import type { ResponseHead } from "../core/http1/head-parser.ts";
 import { HeaderBlock } from "../core/http1/header-block.ts";
-import { mutateHeaders } from "./header-mutation.ts";
 
 export interface LocalReplyOptions {
   readonly status: number;
@@ -14,7 +12,8 @@ export interface LocalReplyOptions {
   /** The answer is for a gRPC client: it travels in the head alone. */
   readonly grpc?: { readonly status: number; readonly message: string } | undefined;
   readonly extra: readonly (readonly [name: string, value: string])[];
-  readonly mutations: readonly (HeaderMutation | undefined)[];
+  /** What the configuration does to the head; `date` and `server` are written afterwards. */
+  edit?(head: ResponseHead): void;
 }
 
 /** The head of an answer that the proxy gives itself. */
@@ -32,12 +31,7 @@ export function localReplyHead(options: LocalReplyOptions): ResponseHead {
     headers.add("content-length", "0");
   }
   for (const [name, value] of options.extra) headers.set(name, value);
-  for (const mutation of options.mutations) {
-    if (mutation !== undefined) mutateHeaders(headers, mutation);
-  }
-  headers.add("date", options.date);
-  if (options.server !== "") headers.add("server", options.server);
-  return {
+  const head: ResponseHead = {
     status: options.status,
     reason: ` ${reasonPhrase(options.status)}`,
     headers,
@@ -45,4 +39,8 @@ export function localReplyHead(options: LocalReplyOptions): ResponseHead {
     close: false,
     keepAliveSeconds: undefined,
   };
+  options.edit?.(head);
+  headers.add("date", options.date);
+  if (options.server !== "") headers.add("server", options.server);
+  return head;
 }

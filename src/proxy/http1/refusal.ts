@@ -38,7 +38,7 @@ export function recordRefusal(
     direction: connection.manager.direction,
     isGrpc: false,
     requestHeader: () => undefined,
-    responseHeader: () => undefined,
+    responseHeader: (name) => (name === ":status" ? String(answer.status) : undefined),
     responseTrailer: () => undefined,
   };
   connection.context.telemetry.requestFinished(record, connection.manager.accessLogs);

@@ -409,7 +409,6 @@ export class ServerConnection
       server: this.manager.serverName,
       date: this.dateHeader(),
       extra: [],
-      mutations: [],
     });
     headers.add("connection", "close");
     this.#output.text(`HTTP/1.1 ${answer.status}${reason}\r\n${headers.encode()}\r\n`);

@@ -293,7 +293,6 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
       server: this.manager.serverName,
       date: this.dateHeader(),
       extra: [],
-      mutations: [],
     });
     this.writeResponse(streamId, answer.status, headers, true);
     if (!endStream) this.refuseStream(streamId, ERROR.noError);

@@ -31,6 +31,7 @@ import { retriesReset, retriesResponse, retryBackoffMs } from "../core/retry-pol
 import type { HeaderSource } from "../core/route.ts";
 import { mutateHeaders } from "../http1/header-mutation.ts";
 import { localReplyHead } from "../http1/local-reply.ts";
+import { formatAddress } from "../net/connection-info.ts";
 import type { Destination } from "../net/original-destination.ts";
 import { Deadline, type DeadlineOwner } from "../net/timer-wheel.ts";
 import {
@@ -42,6 +43,7 @@ import {
   type UpstreamRequest,
   type UpstreamStream,
 } from "../streams.ts";
+import type { PeerIdentity } from "../tls/secure-contexts.ts";
 import type { ClusterRuntime } from "./cluster-runtime.ts";
 import type { HostPool } from "./host-pool.ts";
 import { sendMirror } from "./mirror.ts";
@@ -106,7 +108,6 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   responseCodeDetails = "";
   bytesReceived = 0;
   bytesSent = 0;
-  durationMs = 0;
   upstreamServiceTimeMs: number | undefined = undefined;
   originalPath: string | undefined = undefined;
   upstreamTransportFailureReason = "";
@@ -117,6 +118,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
 
   /** As received. */
   readonly #forwardedFor: string | undefined;
+  /** Undefined while it is not over. */
+  #durationMs: number | undefined;
   #phase: Phase = "start";
   #plan: ForwardPlan | undefined;
   #host: HostPool | undefined;
@@ -182,7 +185,17 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     return this.connection.localAddress;
   }
   get downstreamRemoteAddress(): string {
+    const { remoteIp, connection } = this;
+    return remoteIp === connection.remoteIp ? connection.remoteAddress : formatAddress(remoteIp, 0);
+  }
+  get downstreamDirectRemoteAddress(): string {
     return this.connection.remoteAddress;
+  }
+  get downstreamCertificate(): PeerIdentity | undefined {
+    return this.connection.identity;
+  }
+  get durationMs(): number {
+    return this.#durationMs ?? performance.now() - this.startTimeMs;
   }
   get downstreamPeerPrincipal(): string | undefined {
     return this.connection.identity?.principal;
@@ -225,18 +238,19 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   }
 
   requestHeader(name: string): string | undefined {
-    const value = this.get(name);
+    if (name.charCodeAt(0) === 58) return this.get(name);
+    const value = this.head.headers.first(name);
     if (value !== undefined || !name.startsWith("x-envoy-peer-metadata")) return value;
     return this.head.headers.received(name);
   }
 
   responseHeader(name: string): string | undefined {
-    if (name === ":status") return String(this.responseCode);
-    return this.#responseHead?.headers.get(name);
+    if (name === ":status") return this.#responseHead && String(this.#responseHead.status);
+    return this.#responseHead?.headers.first(name);
   }
 
   responseTrailer(name: string): string | undefined {
-    return this.#responseTrailers?.get(name);
+    return this.#responseTrailers?.first(name);
   }
 
   /** What filters have said about this request; undefined when nothing. */
@@ -361,7 +375,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#phase = "trying";
     const tried = this.#triedHosts;
     const avoid = plan.retry?.avoidPreviousHosts === true && tried !== undefined;
-    this.attemptCount += 1;
+    this.attemptCount = this.#isRetry ? this.attemptCount + 1 : 1;
     const host =
       plan.clusterConfig.originalDst === undefined
         ? plan.cluster.pick(
@@ -511,9 +525,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       headers.set("upgrade", head.upgrade ?? plan.tunnel.protocol);
     }
     if (plan.weightedResponseHeaders !== undefined) {
-      mutateHeaders(headers, plan.weightedResponseHeaders);
+      mutateHeaders(headers, plan.weightedResponseHeaders, this);
     }
-    if (route?.responseHeaders !== undefined) mutateHeaders(headers, route.responseHeaders);
+    if (route?.responseHeaders !== undefined) mutateHeaders(headers, route.responseHeaders, this);
     if (plan.hash?.setCookie !== undefined) headers.add("set-cookie", plan.hash.setCookie);
     for (const [name, value] of this.#answerHeaders) headers.set(name, value);
     const serviceTimeMs = Math.trunc(this.upstreamServiceTimeMs ?? 0);
@@ -591,9 +605,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const body = typeof answer.body === "string" ? Buffer.from(answer.body) : answer.body;
     const { downstream, isGrpc } = this;
     // A gRPC client looks for its status in the head of an answer without messages.
-    this.responseCode = isGrpc ? 200 : answer.status;
+    const status = isGrpc ? 200 : answer.status;
     const head = localReplyHead({
-      status: this.responseCode,
+      status,
       bodyBytes: body.length,
       grpc: isGrpc
         ? {
@@ -604,14 +618,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       server: this.manager.serverName,
       date: downstream.dateHeader(),
       extra: answer.isOverloaded ? [...extra, ["x-envoy-overloaded", "true"]] : extra,
-      mutations: [
-        this.#plan?.weightedResponseHeaders,
-        this.route?.responseHeaders,
-        { set: this.#answerHeaders, add: [], remove: [] },
-        this.answerMutation,
-      ],
+      edit: (local) => this.#editAnswer(local),
     });
-    this.#responseHead = head;
+    // After the head: as in Envoy, headers of the proxy's own answers cannot tell the code.
+    this.responseCode = status;
     const hasBody = this.head.method !== "HEAD" && body.length > 0 && !isGrpc;
     downstream.writeHead(this, head.status, head.reason, head.headers, hasBody ? "length" : "none");
     if (hasBody) {
@@ -621,6 +631,16 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     downstream.writeEnd(undefined);
     downstream.flush();
     this.#finish();
+  }
+
+  #editAnswer(head: ResponseHead): void {
+    const { headers } = head;
+    this.#responseHead = head;
+    for (const mutation of [this.#plan?.weightedResponseHeaders, this.route?.responseHeaders]) {
+      if (mutation !== undefined) mutateHeaders(headers, mutation, this);
+    }
+    for (const [name, value] of this.#answerHeaders) headers.set(name, value);
+    if (this.answerMutation !== undefined) mutateHeaders(headers, this.answerMutation, this);
   }
 
   // ── retries and deadlines ────────────────────────────────────────────────
@@ -767,7 +787,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#disarmTimeouts();
     this.#releaseRetry();
     this.#body = undefined;
-    this.durationMs = performance.now() - this.startTimeMs;
+    this.#durationMs = performance.now() - this.startTimeMs;
     this.context.telemetry.requestFinished(this, this.manager.accessLogs);
     this.downstream.exchangeFinished(this);
   }

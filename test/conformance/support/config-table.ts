@@ -77,15 +77,9 @@ export async function runConfigTable(
           listenerOf(name, ports.get(name) ?? 0, listener, { log, logFormat }),
         ),
         clusters: [
-          {
-            name: "a",
-            type: "STATIC",
-            connect_timeout: "1s",
-            load_assignment: {
-              cluster_name: "a",
-              endpoints: [{ lb_endpoints: [{ endpoint: { address: address(upstream.port) } }] }],
-            },
-          },
+          cluster("a", [upstream.port]),
+          cluster("dead", [await freePort()]),
+          cluster("empty", []),
         ],
       },
     });
@@ -128,6 +122,16 @@ async function askEnvoy(
 
 function address(port: number) {
   return { socket_address: { address: "127.0.0.1", port_value: port } };
+}
+
+function cluster(name: string, ports: readonly number[]) {
+  const lb_endpoints = ports.map((port) => ({ endpoint: { address: address(port) } }));
+  return {
+    name,
+    type: "STATIC",
+    connect_timeout: "1s",
+    load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints }] },
+  };
 }
 
 function listenerOf(

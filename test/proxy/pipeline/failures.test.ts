@@ -396,7 +396,10 @@ test("direct answers, redirects, rewrites and header edits", async (t) => {
     response.setHeader("x-drop", "1");
     response.end(`${request.url} ${request.headers.host} ${request.headers["x-set"]}`);
   });
-  const edits = { set: [["x-set", "ü"]], add: [], remove: ["x-gone"] } as const;
+  const edit = { isOverwrite: true, when: "always", keepsEmpty: false } as const;
+  const edits = (name: string, value: string, ...remove: string[]) => [
+    { remove, edits: [{ ...edit, name, value }], isPlain: true },
+  ];
   const proxy = await startProxy(
     t,
     httpConfig(one(port), [
@@ -406,8 +409,8 @@ test("direct answers, redirects, rewrites and header edits", async (t) => {
         "/redirect",
       ),
       route(forwardTo("a", { prefixRewrite: "/new", hostRewrite: "other" }), "/old", {
-        requestHeaders: edits,
-        responseHeaders: { set: [], add: [["x-more", "1"]], remove: ["x-drop"] },
+        requestHeaders: edits("x-set", "Ã¼", "x-gone"),
+        responseHeaders: edits("x-more", "1", "x-drop"),
       }),
     ]),
   );

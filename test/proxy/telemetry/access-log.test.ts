@@ -13,10 +13,15 @@ import { createLogger } from "../../../src/runtime/index.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import { record } from "./record.ts";
 
+const options = { timeOriginMs: 0, environment: () => undefined };
 const none = (message: string): never => assert.fail(message);
 
 test("Envoy's default format, with dashes for what is empty", () => {
-  const format = compileTextFormat(DEFAULT_FORMAT, 1_700_000_000_000, none);
+  const format = compileTextFormat(
+    DEFAULT_FORMAT,
+    { ...options, timeOriginMs: 1_700_000_000_000 },
+    none,
+  );
   assert.equal(
     format(record()),
     '[2023-11-14T22:13:21.500Z] "GET /reviews/1 HTTP/1.1" 200 - 12 345 7 6 "-" "curl/8" "id-1" "reviews:9080" "-"\n',
@@ -35,25 +40,32 @@ test("JSON keeps numbers, writes null for nothing and sorts its keys", () => {
       nested: { agent: "%REQ(USER-AGENT):4%" },
       plain: 7,
     },
-    { omitEmpty: false, timeOriginMs: 0 },
+    { ...options, omitEmpty: false },
     none,
   );
   assert.equal(
     format(record({ originalPath: "/was" })),
-    '{"duration":7,"mixed":"200/HTTP/1.1","nested":{"agent":"curl"},"path":"/was","plain":7,"response_code":200,"response_flags":null,"upstream_host":null}\n',
+    '{"duration":7,"mixed":"200/HTTP/1.1","nested":{"agent":"curl"},"path":"/was","plain":7,"response_code":200,"response_flags":"-","upstream_host":null}\n',
   );
 });
 
 test("unknown and unfinished operators are told", () => {
-  for (const format of ["%NO_SUCH%", "100% sure", "%START_TIME(%s)%"]) {
+  for (const format of [
+    "%NO_SUCH%",
+    "100% sure",
+    "%START_TIME(%Q)%",
+    "%START_TIME:3%",
+    "%PROTOCOL(x)%",
+    "%REQ()%",
+  ]) {
     const told: string[] = [];
-    compileTextFormat(format, 0, (message) => void told.push(message));
+    compileTextFormat(format, options, (message) => void told.push(message));
     assert.ok(told.length > 0, format);
   }
 });
 
 test("a percent sign is written by doubling it", () => {
-  assert.equal(compileTextFormat("100%% %METHOD%", 0, none)(record()), "100% GET");
+  assert.equal(compileTextFormat("100%% %METHOD%", options, none)(record()), "100% GET");
 });
 
 test("lines before a reopen go to the old file, later ones to the new", async () => {

@@ -87,7 +87,7 @@ function textFormat(
   context: CompileContext,
   scope: Scope,
 ): AccessLogConfig["format"] {
-  return compileTextFormat(text, context.timeOriginMs, (message) => scope.fail(message));
+  return compileTextFormat(text, context, (message) => scope.fail(message));
 }
 
 function jsonFormat(
@@ -96,7 +96,5 @@ function jsonFormat(
   context: CompileContext,
   scope: Scope,
 ): AccessLogConfig["format"] {
-  return compileJsonFormat(json, { omitEmpty, timeOriginMs: context.timeOriginMs }, (message) =>
-    scope.fail(message),
-  );
+  return compileJsonFormat(json, { ...context, omitEmpty }, (message) => scope.fail(message));
 }

@@ -1,6 +1,7 @@
 import { type Any, unpackAny } from "../../../xds/index.ts";
 import type { FilterOverride } from "../runtime-config.ts";
 import { CORS_POLICY, compileCors } from "./cors.ts";
+import type { CompileContext } from "./data-source.ts";
 import { compileFault, HTTP_FAULT } from "./fault.ts";
 import { compileLocalRateLimit } from "./local-rate-limit.ts";
 import { compileRbac } from "./rbac.ts";
@@ -12,21 +13,28 @@ import type { Scope } from "./scope.ts";
  */
 export function compileFilterOverrides(
   configs: Readonly<Record<string, Any>> | null | undefined,
+  context: CompileContext,
   scope: Scope,
 ): ReadonlyMap<string, FilterOverride> {
   const overrides = new Map<string, FilterOverride>();
   for (const [name, config] of Object.entries(configs ?? {})) {
-    const override = compileOverride(config, scope.at(name));
+    const override = compileOverride(config, context, scope.at(name));
     if (override !== undefined) overrides.set(name, override);
   }
   return overrides;
 }
 
-function compileOverride(config: Any, scope: Scope): FilterOverride | undefined {
+function compileOverride(
+  config: Any,
+  context: CompileContext,
+  scope: Scope,
+): FilterOverride | undefined {
   const wrapped = unpackAny("envoy.config.route.v3.FilterConfig", config);
   if (wrapped !== undefined) {
     if (wrapped.disabled === true) return { kind: "disabled" };
-    return wrapped.config ? compileOverride(wrapped.config, scope.at("config")) : undefined;
+    return wrapped.config
+      ? compileOverride(wrapped.config, context, scope.at("config"))
+      : undefined;
   }
   const fault = unpackAny(HTTP_FAULT, config);
   if (fault !== undefined) return { kind: "fault", fault: compileFault(fault, scope) };
@@ -48,7 +56,7 @@ function compileOverride(config: Any, scope: Scope): FilterOverride | undefined 
     config,
   );
   if (limit !== undefined) {
-    return { kind: "localRateLimit", limit: compileLocalRateLimit(limit, scope) };
+    return { kind: "localRateLimit", limit: compileLocalRateLimit(limit, context, scope) };
   }
   if ((config.value ?? []).length > 0) {
     scope.fail("per-route configuration of this filter is not supported");

@@ -1,5 +1,7 @@
 import type { envoy_config_core_v3_HeaderValueOption } from "../../../xds/index.ts";
-import type { HeaderMutation } from "../runtime-config.ts";
+import type { OperatorOptions } from "../format-operators.ts";
+import { compileHeaderFormat } from "../header-format.ts";
+import type { HeaderEdit, HeaderEdits, HeaderMutation } from "../runtime-config.ts";
 import type { Scope } from "./scope.ts";
 
 /** One level of Envoy's header manipulation: a route, a virtual host, a weighted cluster. */
@@ -11,47 +13,69 @@ export interface HeaderLevel {
   readonly removeField: string;
 }
 
-const APPEND_IF_EXISTS_OR_ADD = 0;
-const OVERWRITE_IF_EXISTS_OR_ADD = 2;
+/** HeaderValueOption.HeaderAppendAction, by number. */
+const ACTIONS = [
+  { isOverwrite: false, when: "always" },
+  { isOverwrite: false, when: "absent" },
+  { isOverwrite: true, when: "always" },
+  { isOverwrite: true, when: "present" },
+] as const satisfies readonly Partial<HeaderEdit>[];
+const APPEND = 0;
+const OVERWRITE = 2;
 
-/**
- * Merges header levels, most specific first: Envoy applies them in this order, so that the last
- * (least specific) `set` of a name wins. Undefined when nothing is asked for.
- * Source: Envoy docs, "Custom request/response headers".
- */
-export function compileHeaderMutation(levels: readonly HeaderLevel[]): HeaderMutation | undefined {
-  const set: (readonly [string, string])[] = [];
-  const add: (readonly [string, string])[] = [];
-  const remove: string[] = [];
-  for (const level of levels) {
-    for (const [i, name] of (level.remove ?? []).entries()) {
-      checkName(name, level.scope.at(level.removeField, i));
-      remove.push(name.toLowerCase());
-    }
-    for (const [i, option] of (level.add ?? []).entries()) {
-      compileOption(option, level.scope.at(level.addField, i), set, add);
-    }
-  }
-  if (set.length === 0 && add.length === 0 && remove.length === 0) return undefined;
-  return { set, add, remove };
+/** Compiles header levels, in the order they are to be applied. Undefined when nothing is asked for. */
+export function compileHeaderMutation(
+  levels: readonly HeaderLevel[],
+  options: OperatorOptions,
+): HeaderMutation | undefined {
+  const compiled = levels.map((level) => compileLevel(level, options));
+  const busy = compiled.filter(({ remove, edits }) => remove.length > 0 || edits.length > 0);
+  return busy.length === 0 ? undefined : busy;
+}
+
+function compileLevel(level: HeaderLevel, options: OperatorOptions): HeaderEdits {
+  const remove = (level.remove ?? []).map((name, i) => {
+    checkName(name, level.scope.at(level.removeField, i));
+    return name.toLowerCase();
+  });
+  const edits = (level.add ?? []).flatMap(
+    (option, i) => compileOption(option, options, level.scope.at(level.addField, i)) ?? [],
+  );
+  return {
+    remove,
+    // As Envoy: all that overwrite, then all that add, each in the order they were written.
+    edits: [
+      ...edits.filter(({ isOverwrite }) => isOverwrite),
+      ...edits.filter(({ isOverwrite }) => !isOverwrite),
+    ],
+    isPlain: edits.every(({ value, when }) => typeof value === "string" && when === "always"),
+  };
 }
 
 function compileOption(
   option: envoy_config_core_v3_HeaderValueOption,
+  options: OperatorOptions,
   scope: Scope,
-  set: (readonly [string, string])[],
-  add: (readonly [string, string])[],
-): void {
+): HeaderEdit | undefined {
   const name = option.header?.key ?? "";
   checkName(name, scope.at("header", "key"));
-  const value = literal(option.header?.value ?? "", scope.at("header", "value"));
-  const action = option.append_action ?? APPEND_IF_EXISTS_OR_ADD;
-  // The deprecated `append: false` means overwrite.
-  const isOverwrite =
-    action === OVERWRITE_IF_EXISTS_OR_ADD || (option.append && !(option.append.value ?? false));
-  if (isOverwrite) set.push([name.toLowerCase(), value]);
-  else if (action === APPEND_IF_EXISTS_OR_ADD) add.push([name.toLowerCase(), value]);
-  else scope.at("append_action").fail("ADD_IF_ABSENT and OVERWRITE_IF_EXISTS are not supported");
+  const valueScope = scope.at("header", "value");
+  const text = option.header?.value ?? "";
+  if (/[\r\n\0]/.test(text)) valueScope.fail("must not contain line breaks or NUL");
+  const value = compileHeaderFormat(text, options, (message) => valueScope.fail(message));
+  const keepsEmpty = option.keep_empty_value ?? false;
+  if (value === "" && !keepsEmpty) return undefined;
+  return { name: name.toLowerCase(), value, ...compileAction(option, scope), keepsEmpty };
+}
+
+function compileAction(
+  option: envoy_config_core_v3_HeaderValueOption,
+  scope: Scope,
+): Pick<HeaderEdit, "isOverwrite" | "when"> {
+  const action = option.append_action ?? APPEND;
+  if (!option.append) return ACTIONS[action] ?? ACTIONS[APPEND];
+  if (action !== APPEND) scope.at("append").fail("must not be set together with append_action");
+  return ACTIONS[option.append.value ? APPEND : OVERWRITE];
 }
 
 function checkName(name: string, scope: Scope): void {
@@ -60,13 +84,4 @@ function checkName(name: string, scope: Scope): void {
   } else if (name.toLowerCase() === "host" || name.startsWith(":")) {
     scope.fail(":-prefixed or host headers may not be modified");
   }
-}
-
-/** `%%` is a percent sign; command operators (`%START_TIME%`) are not evaluated. */
-function literal(value: string, scope: Scope): string {
-  if (/%/.test(value.replaceAll("%%", ""))) {
-    scope.fail("command operators are not supported in header values (write %% for %)");
-  }
-  if (/[\r\n\0]/.test(value)) scope.fail("must not contain line breaks or NUL");
-  return value.replaceAll("%%", "%");
 }

@@ -110,14 +110,6 @@ function compileHttp(check: HttpHealthCheck, scope: Scope): HttpProbeConfig {
   if (check.codec_client_type) scope.at("codec_client_type").fail("must be HTTP1");
   const method = METHODS[check.method ?? 0] ?? "";
   if (method === "") scope.at("method").fail("must not be CONNECT");
-  const mutation = compileHeaderMutation([
-    {
-      add: check.request_headers_to_add,
-      scope,
-      addField: "request_headers_to_add",
-      removeField: "request_headers_to_remove",
-    },
-  ]);
   const expected = ranges(check.expected_statuses, scope.at("expected_statuses"));
   const retriable = ranges(check.retriable_statuses, scope.at("retriable_statuses"));
   return {
@@ -125,13 +117,28 @@ function compileHttp(check: HttpHealthCheck, scope: Scope): HttpProbeConfig {
     method,
     path: check.path ?? "/",
     host: check.host ?? "",
-    headers: [...(mutation?.set ?? []), ...(mutation?.add ?? [])],
+    headers: compileHeaders(check, scope),
     removedHeaders: new Set((check.request_headers_to_remove ?? []).map((n) => n.toLowerCase())),
     isExpected: expected === undefined ? (status) => status === 200 : expected,
     isRetriable: retriable ?? (() => false),
     receive: (check.receive ?? []).map((each, i) => payload(each, scope.at("receive", i))),
     bodyLimitBytes: check.response_buffer_size?.value ?? DEFAULT_BODY_LIMIT_BYTES,
   };
+}
+
+/** A check has no request that operators could tell of: they are refused. */
+const NO_REQUEST = { timeOriginMs: 0, environment: () => undefined };
+
+function compileHeaders(check: HttpHealthCheck, scope: Scope): HttpProbeConfig["headers"] {
+  const addField = "request_headers_to_add";
+  const removeField = "request_headers_to_remove";
+  const level = { add: check.request_headers_to_add, scope, addField, removeField };
+  const edits = (compileHeaderMutation([level], NO_REQUEST) ?? []).flatMap((each) => each.edits);
+  return edits.flatMap(({ name, value }) => {
+    if (typeof value === "string") return [[name, value] as const];
+    scope.at(addField).fail("command operators are not supported in health checks");
+    return [];
+  });
 }
 
 /** Half-open ranges of statuses; undefined without any. */

@@ -57,7 +57,7 @@ function compileFilter(
   if (jwt !== undefined) return { ...own, kind: "jwt", jwt: compileJwt(jwt, context, place) };
   const limit = unpackAny(LOCAL_RATE_LIMIT, config);
   if (limit !== undefined) {
-    return { ...own, kind: "localRateLimit", limit: compileLocalRateLimit(limit, place) };
+    return { ...own, kind: "localRateLimit", limit: compileLocalRateLimit(limit, context, place) };
   }
   const url = config?.type_url ?? "";
   if (filter.is_optional === true) scope.warn(`filter ${filter.name ?? url} is ignored`);

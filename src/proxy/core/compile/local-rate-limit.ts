@@ -5,6 +5,7 @@ import {
 } from "../../../xds/index.ts";
 import type { LocalRateLimitConfig } from "../runtime-config.ts";
 import type { TokenBucketConfig } from "../token-bucket.ts";
+import type { CompileContext } from "./data-source.ts";
 import { fraction } from "./fraction.ts";
 import { compileHeaderMutation } from "./header-mutation.ts";
 import type { Scope } from "./scope.ts";
@@ -13,13 +14,21 @@ import type { Scope } from "./scope.ts";
 const MIN_FILL_INTERVAL_MS = 50;
 
 /** Compiles the local_ratelimit filter. Problems go to `scope`. */
-export function compileLocalRateLimit(limit: LocalRateLimit, scope: Scope): LocalRateLimitConfig {
+export function compileLocalRateLimit(
+  limit: LocalRateLimit,
+  context: CompileContext,
+  scope: Scope,
+): LocalRateLimitConfig {
   if (!limit.stat_prefix) scope.at("stat_prefix").fail("must not be empty");
   if ((limit.descriptors ?? []).length > 0) scope.at("descriptors").fail("is not supported");
   const status = limit.status?.code ?? 429;
   const mutation = (
     field: "request_headers_to_add_when_not_enforced" | "response_headers_to_add",
-  ) => compileHeaderMutation([{ add: limit[field], scope, addField: field, removeField: field }]);
+  ) =>
+    compileHeaderMutation(
+      [{ add: limit[field], scope, addField: field, removeField: field }],
+      context,
+    );
   return {
     statPrefix: limit.stat_prefix ?? "",
     // As Envoy: a status below 400 is no refusal.

@@ -57,6 +57,7 @@ export function compileRouteTable(
   const names = new Set<string>();
   const tableOverrides = compileFilterOverrides(
     table.typed_per_filter_config,
+    context,
     scope.at("typed_per_filter_config"),
   );
   for (const [i, host] of (table.virtual_hosts ?? []).entries()) {
@@ -89,6 +90,7 @@ function compileVirtualHost(
   const { host, hostScope } = around;
   const hostOverrides = compileFilterOverrides(
     host.typed_per_filter_config,
+    around.context,
     hostScope.at("typed_per_filter_config"),
   );
   const hostRetry = compileRetryPolicy(host.retry_policy, hostScope.at("retry_policy"));
@@ -112,6 +114,7 @@ function compileRoute(
   const match = compileRouteMatch(route.match, scope.at("match"));
   const own = compileFilterOverrides(
     route.typed_per_filter_config,
+    around.context,
     scope.at("typed_per_filter_config"),
   );
   return {
@@ -120,8 +123,14 @@ function compileRoute(
     action: compileAction(route, match.path, scope, around),
     // The most specific one counts, as a whole.
     filterOverrides: merged(around.tableOverrides, around.hostOverrides, own),
-    requestHeaders: compileHeaderMutation(headerLevels("request", route, scope, around)),
-    responseHeaders: compileHeaderMutation(headerLevels("response", route, scope, around)),
+    requestHeaders: compileHeaderMutation(
+      headerLevels("request", route, scope, around),
+      around.context,
+    ),
+    responseHeaders: compileHeaderMutation(
+      headerLevels("response", route, scope, around),
+      around.context,
+    ),
   };
 }
 
@@ -140,7 +149,7 @@ function headerLevels(
   const addField = `${direction}_headers_to_add` as const;
   const removeField = `${direction}_headers_to_remove` as const;
   const fields = { addField, removeField };
-  return [
+  const levels = [
     { add: route[addField], remove: route[removeField], scope, ...fields },
     {
       add: around.host[addField],
@@ -148,8 +157,15 @@ function headerLevels(
       scope: around.hostScope,
       ...fields,
     },
-    { add: around.table[addField], scope: around.tableScope, ...fields },
+    {
+      add: around.table[addField],
+      remove: around.table[removeField],
+      scope: around.tableScope,
+      ...fields,
+    },
   ];
+  // What is applied last wins.
+  return around.table.most_specific_header_mutations_wins ? levels.reverse() : levels;
 }
 
 function compileAction(
@@ -188,7 +204,7 @@ function compileForward(
   around: Surroundings,
 ): RouteActionConfig {
   refuseUnsupported(action, scope);
-  const clusters = compileClusters(action, scope);
+  const clusters = compileClusters(action, scope, around);
   if (action.prefix_rewrite && action.regex_rewrite) {
     scope.at("regex_rewrite").fail("must not be set together with prefix_rewrite");
   }
@@ -269,6 +285,7 @@ function refuseUnsupported(action: envoy_config_route_v3_RouteAction, scope: Sco
 function compileClusters(
   action: envoy_config_route_v3_RouteAction,
   scope: Scope,
+  around: Surroundings,
 ): WeightedClusterChoice[] {
   if (typeof action.cluster === "string") {
     if (action.cluster === "") scope.at("cluster").fail("must not be empty");
@@ -302,11 +319,12 @@ function compileClusters(
       cluster: entry.name ?? "",
       weight: entry.weight?.value ?? 0,
       hostRewrite: entry.host_rewrite_literal || undefined,
-      requestHeaders: compileHeaderMutation([level("request")]),
-      responseHeaders: compileHeaderMutation([level("response")]),
+      requestHeaders: compileHeaderMutation([level("request")], around.context),
+      responseHeaders: compileHeaderMutation([level("response")], around.context),
       filterOverrides: entry.typed_per_filter_config
         ? compileFilterOverrides(
             entry.typed_per_filter_config,
+            around.context,
             entryScope.at("typed_per_filter_config"),
           )
         : undefined,
