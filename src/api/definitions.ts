@@ -1,9 +1,11 @@
 import type { z } from "zod";
 import { type CrdSchema, crdSchemaOf } from "./crd-schema.ts";
 import { freeForm } from "./fields.ts";
+import { authorizationPolicySpec } from "./istio/authorization-policy.ts";
 import { destinationRuleSpec } from "./istio/destination-rule.ts";
 import { gatewaySpec } from "./istio/gateway.ts";
 import { peerAuthenticationSpec } from "./istio/peer-authentication.ts";
+import { requestAuthenticationSpec } from "./istio/request-authentication.ts";
 import { virtualServiceSpec } from "./istio/virtual-service.ts";
 import type { KubeObject } from "./meta.ts";
 import { alertProviderSpec } from "./serin/alert-provider.ts";
@@ -89,6 +91,30 @@ const ISTIO_KINDS: readonly Kind[] = [
     description: "Whether workloads accept plain text, mutual TLS or both.",
     spec: peerAuthenticationSpec,
     columns: [column("Mode", ".spec.mtls.mode"), AGE],
+  },
+  {
+    ...istio,
+    categories: ["istio-io", "security-istio-io"],
+    group: "security.istio.io",
+    versions: ["v1", "v1beta1"],
+    kind: "RequestAuthentication",
+    plural: "requestauthentications",
+    shortNames: ["ra"],
+    description: "Whose JSON Web Tokens workloads accept.",
+    spec: requestAuthenticationSpec,
+    columns: [AGE],
+  },
+  {
+    ...istio,
+    categories: ["istio-io", "security-istio-io"],
+    group: "security.istio.io",
+    versions: ["v1", "v1beta1"],
+    kind: "AuthorizationPolicy",
+    plural: "authorizationpolicies",
+    shortNames: ["ap"],
+    description: "Who may do what with workloads.",
+    spec: authorizationPolicySpec,
+    columns: [column("Action", ".spec.action"), AGE],
   },
 ];
 

@@ -1,6 +1,15 @@
 /** Resource contracts: zod schemas, types, defaults, CRDs; pure. */
 export { allCustomResourceDefinitions } from "./definitions.ts";
 export {
+  type AuthorizationCondition,
+  type AuthorizationOperation,
+  type AuthorizationPolicySpec,
+  type AuthorizationRule,
+  type AuthorizationSource,
+  authorizationPolicySpec,
+  parseAuthorizationPolicy,
+} from "./istio/authorization-policy.ts";
+export {
   type DestinationRuleSpec,
   destinationRuleSpec,
   parseDestinationRule,
@@ -11,6 +20,12 @@ export {
   parsePeerAuthentication,
   peerAuthenticationSpec,
 } from "./istio/peer-authentication.ts";
+export {
+  type JwtRule,
+  parseRequestAuthentication,
+  type RequestAuthenticationSpec,
+  requestAuthenticationSpec,
+} from "./istio/request-authentication.ts";
 export {
   type HttpRoute,
   parseVirtualService,

@@ -67,4 +67,16 @@ export const RESOURCES = {
     "PeerAuthentication",
     "peerauthentications",
   ),
+  requestAuthentication: of(
+    "security.istio.io",
+    "v1beta1",
+    "RequestAuthentication",
+    "requestauthentications",
+  ),
+  authorizationPolicy: of(
+    "security.istio.io",
+    "v1beta1",
+    "AuthorizationPolicy",
+    "authorizationpolicies",
+  ),
 } as const satisfies Record<string, ResourceType>;

@@ -2,10 +2,12 @@ import { z } from "zod";
 import {
   type KubeObject,
   parseAlertProvider,
+  parseAuthorizationPolicy,
   parseCanary,
   parseGateway,
   parseMetricTemplate,
   parsePeerAuthentication,
+  parseRequestAuthentication,
   RESOURCES,
 } from "../api/index.ts";
 import { messageOf, SerinError } from "../base/index.ts";
@@ -87,6 +89,8 @@ const CHECKS: Readonly<Record<string, (object: KubeObject) => readonly string[]>
   DestinationRule: (object) => ignoredPolicies(parseDestinationRule(object)),
   Gateway: only(parseGateway),
   PeerAuthentication: only(parsePeerAuthentication),
+  RequestAuthentication: only(parseRequestAuthentication),
+  AuthorizationPolicy: only(parseAuthorizationPolicy),
   Canary: only(parseCanary),
   MetricTemplate: only(parseMetricTemplate),
   AlertProvider: only(parseAlertProvider),

@@ -108,8 +108,14 @@ function syncOf({ node, protocol, session }: Connection): object {
 
 function configsOf(objects: MeshObjects | undefined): readonly unknown[] {
   if (objects === undefined) return [];
-  const { virtualServices, destinationRules, gateways, peerAuthentications } = objects;
-  return [...virtualServices, ...destinationRules, ...gateways, ...peerAuthentications];
+  return [
+    ...objects.virtualServices,
+    ...objects.destinationRules,
+    ...objects.gateways,
+    ...objects.peerAuthentications,
+    ...objects.requestAuthentications,
+    ...objects.authorizationPolicies,
+  ];
 }
 
 function endpointsOf(model: MeshModel | undefined): readonly unknown[] {

@@ -13,6 +13,8 @@ const TYPES = {
   destinationRules: RESOURCES.destinationRule,
   gateways: RESOURCES.gateway,
   peerAuthentications: RESOURCES.peerAuthentication,
+  requestAuthentications: RESOURCES.requestAuthentication,
+  authorizationPolicies: RESOURCES.authorizationPolicy,
 } as const satisfies Record<keyof MeshObjects, ResourceType>;
 const KINDS = Object.keys(TYPES) as readonly (keyof MeshObjects)[];
 

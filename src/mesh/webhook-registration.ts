@@ -15,7 +15,10 @@ const VALIDATED = [
     apiGroups: ["networking.istio.io"],
     resources: ["virtualservices", "destinationrules", "gateways"],
   },
-  { apiGroups: ["security.istio.io"], resources: ["peerauthentications"] },
+  {
+    apiGroups: ["security.istio.io"],
+    resources: ["peerauthentications", "requestauthentications", "authorizationpolicies"],
+  },
   {
     apiGroups: ["serin.dev", "flagger.app"],
     resources: ["canaries", "metrictemplates", "alertproviders"],

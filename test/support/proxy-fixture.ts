@@ -287,6 +287,7 @@ export function chain(
       destinationPort: undefined,
     },
     tls: undefined,
+    authorization: [],
     network,
     ...options,
   };

@@ -10,4 +10,6 @@ export interface MeshObjects {
   readonly destinationRules: readonly KubeObject[];
   readonly gateways: readonly KubeObject[];
   readonly peerAuthentications: readonly KubeObject[];
+  readonly requestAuthentications: readonly KubeObject[];
+  readonly authorizationPolicies: readonly KubeObject[];
 }

@@ -11,15 +11,23 @@ import {
 import { gatewayFrom, type MeshGateway } from "./model-gateways.ts";
 import { byAge, createProblemLog, type ModelProblem, type ProblemLog } from "./model-object.ts";
 import {
+  parseAuthorizationPolicy,
   parseDestinationRule,
   parseGateway,
   parsePeerAuthentication,
+  parseRequestAuthentication,
   parseVirtualService,
 } from "./model-parse.ts";
 import {
   type MeshPeerAuthentication,
   peerAuthenticationFrom,
 } from "./model-peer-authentication.ts";
+import {
+  authorizationPolicyFrom,
+  type MeshAuthorizationPolicy,
+  type MeshRequestAuthentication,
+  requestAuthenticationFrom,
+} from "./model-security.ts";
 import {
   buildServices,
   type MeshService,
@@ -33,6 +41,7 @@ import {
   virtualServiceFrom,
 } from "./model-virtual-services.ts";
 import { type Workload, workloadFromPod } from "./model-workloads.ts";
+import { jwksCluster } from "./translate/request-authentication.ts";
 
 export interface ModelOptions {
   /** Of SPIFFE identities, `cluster.local` by default in Istio. */
@@ -57,6 +66,9 @@ export interface MeshModel extends ModelOptions {
   readonly gateways: readonly MeshGateway[];
   /** Oldest first. */
   readonly peerAuthentications: readonly MeshPeerAuthentication[];
+  /** Oldest first. */
+  readonly requestAuthentications: readonly MeshRequestAuthentication[];
+  readonly authorizationPolicies: readonly MeshAuthorizationPolicy[];
   /** What was left out, does nothing or cannot work, and why. */
   readonly problems: readonly ModelProblem[];
 }
@@ -101,6 +113,25 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
     peerAuthentications: parsed(objects.peerAuthentications, parsePeerAuthentication, log).map(
       ({ object, spec }) => peerAuthenticationFrom(object, spec),
     ),
+    requestAuthentications: parsed(
+      objects.requestAuthentications,
+      parseRequestAuthentication,
+      log,
+    ).map(({ object, spec }) => {
+      const policy = requestAuthenticationFrom(object, spec);
+      reportKeys(object, policy, { serviceByHost }, log);
+      return policy;
+    }),
+    authorizationPolicies: parsed(
+      objects.authorizationPolicies,
+      parseAuthorizationPolicy,
+      log,
+    ).flatMap(({ object, spec }) => {
+      const policy = authorizationPolicyFrom(object, spec);
+      if (policy === undefined)
+        log.report(object, "action CUSTOM needs an external authorizer; there is none");
+      return policy ?? [];
+    }),
   };
   const lookups = new Map<string, DestinationRuleLookup>();
   const rulesOf = (namespace: string): DestinationRuleLookup => {
@@ -114,6 +145,23 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
   }
   reportConflicts(virtualServices, log);
   return { ...model, problems: log.problems };
+}
+
+/** Keys that nobody can fetch: every token of that issuer is refused. */
+function reportKeys(
+  object: KubeObject,
+  { namespace, jwtRules }: MeshRequestAuthentication,
+  model: Pick<MeshModel, "serviceByHost">,
+  log: ProblemLog,
+): void {
+  for (const [i, { issuer, jwks, jwksUri }] of jwtRules.entries()) {
+    if ((jwks ?? "") !== "" || jwksCluster(jwksUri, namespace, model) !== undefined) continue;
+    const why =
+      (jwksUri ?? "") === ""
+        ? "has neither jwks nor jwksUri"
+        : `names the key set ${jwksUri}, whose host is no service of the mesh`;
+    log.report(object, `jwtRules[${i}] ${why}; tokens of ${issuer} are refused`);
+  }
 }
 
 /** The specs that are valid, oldest first; the others go to the log. */

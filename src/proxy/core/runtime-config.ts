@@ -426,6 +426,8 @@ export interface FilterChainConfig {
     readonly sourcePorts?: readonly number[];
   };
   readonly tls: TlsConfig | undefined;
+  /** Asked in order before the connection is served. */
+  readonly authorization: readonly { readonly statPrefix: string; readonly rbac: RbacConfig }[];
   readonly network: HttpConnectionManagerConfig | TcpProxyConfig;
 }
 

@@ -9,6 +9,7 @@ import type {
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
 import { proxyTcp } from "../tcp/tcp-proxy.ts";
+import { mayConnect } from "./authorization.ts";
 import { type Inspection, inspectFirstBytes } from "./client-hello.ts";
 import type { ConnectionInfo } from "./connection-info.ts";
 import { type ConnectionFacts, matchFilterChain } from "./filter-chain.ts";
@@ -252,6 +253,10 @@ export class Listener {
 
   #run(raw: Socket, socket: Socket, chain: FilterChainConfig, info: ConnectionInfo): void {
     const { network } = chain;
+    if (!mayConnect(this.#context, chain, socket, info)) {
+      socket.destroy();
+      return;
+    }
     if (network.kind === "tcp") {
       proxyTcp(this.#context, network, socket, info);
       return;

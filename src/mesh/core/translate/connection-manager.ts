@@ -5,6 +5,8 @@ import { CORS_FILTER } from "./cors.ts";
 import { FAULT_FILTER } from "./route-action.ts";
 
 type Filter = MessageTypes["envoy.config.listener.v3.Filter"];
+type HttpFilter =
+  MessageTypes["envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter"];
 type RouteConfiguration = MessageTypes["envoy.config.route.v3.RouteConfiguration"];
 
 const MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
@@ -18,6 +20,8 @@ export interface ConnectionManagerOptions {
   /** The routes, or the name to ask for by RDS. */
   readonly routes: RouteConfiguration | string;
   readonly accessLog: boolean;
+  /** Before all others: who is asking, and whether they may. */
+  readonly securityFilters?: readonly HttpFilter[];
 }
 
 /** An HTTP connection manager with Istio's settings, as network filter. */
@@ -31,6 +35,7 @@ export function connectionManager(options: ConnectionManagerOptions): Filter {
         ? { rds: { config_source: ADS, route_config_name: routes } }
         : { route_config: routes }),
       http_filters: [
+        ...(options.securityFilters ?? []),
         // A route names its faults and its CORS policy; without its word these filters do nothing.
         {
           name: FAULT_FILTER,

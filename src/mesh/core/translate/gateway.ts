@@ -12,6 +12,7 @@ import type { MeshVirtualService } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
 import { connectionManager } from "./connection-manager.ts";
 import { virtualServiceRoutes } from "./virtual-service-routes.ts";
+import { securityOf } from "./workload-security.ts";
 
 type Listener = MessageTypes["envoy.config.listener.v3.Listener"];
 type Route = MessageTypes["envoy.config.route.v3.Route"];
@@ -68,6 +69,7 @@ export function gatewayListener(
             direction: "gateway",
             routes: gatewayRouteName(port.number),
             accessLog: options.accessLog,
+            securityFilters: securityOf(model, node).http,
           }),
         ],
       },

@@ -8,6 +8,7 @@ import { ACCESS_LOG } from "./access-log.ts";
 import { connectionManager } from "./connection-manager.ts";
 import { inboundClusterName } from "./names.ts";
 import { meshCertificates } from "./upstream-tls.ts";
+import { securityOf, type WorkloadSecurity } from "./workload-security.ts";
 
 type Cluster = MessageTypes["envoy.config.cluster.v3.Cluster"];
 type Filter = MessageTypes["envoy.config.listener.v3.Filter"];
@@ -129,7 +130,8 @@ export function inboundListener(
     port.number,
     model.rootNamespace,
   );
-  const chains = filterChains(port, mode, options.accessLog);
+  const security = securityOf(model, { namespace: node.namespace, labels });
+  const chains = filterChains(port, mode, options.accessLog, security);
   const inspectors: ListenerFilter[] = [
     ...(mode === "DISABLE" ? [] : [TLS_INSPECTOR]),
     ...(port.protocol === "auto" && mode !== "STRICT" ? [HTTP_INSPECTOR] : []),
@@ -158,9 +160,10 @@ function filterChains(
   port: InboundPort,
   mode: EffectiveTlsMode,
   accessLog: boolean,
+  security: WorkloadSecurity,
 ): FilterChain[] {
-  const http: Filter[] = [inboundHttp(port, accessLog)];
-  const tcp: Filter[] = [inboundTcp(port, accessLog)];
+  const http: Filter[] = [inboundHttp(port, accessLog, security.http)];
+  const tcp: Filter[] = [...security.tcp, inboundTcp(port, accessLog)];
   const isHttp = port.protocol === "http" || port.protocol === "http2";
   const chains: FilterChain[] = [];
   if (mode !== "DISABLE") chains.push(...tlsChains(port, mode, http, tcp));
@@ -231,13 +234,18 @@ function downstreamTls(alpn: string[]): TransportSocket {
   };
 }
 
-function inboundHttp(port: InboundPort, accessLog: boolean): Filter {
+function inboundHttp(
+  port: InboundPort,
+  accessLog: boolean,
+  securityFilters: WorkloadSecurity["http"],
+): Filter {
   const name = inboundClusterName(port.number);
   const host = port.services[0]?.host;
   return connectionManager({
     statPrefix: `inbound_0.0.0.0_${port.number}`,
     direction: "inbound",
     accessLog,
+    securityFilters,
     routes: {
       name,
       validate_clusters: { value: false },

@@ -20,11 +20,13 @@ import { compileAccessLogs } from "./access-log.ts";
 import type { CompileContext } from "./data-source.ts";
 import { isIpAddress } from "./endpoint.ts";
 import { compileHttpConnectionManager, type HttpSpec } from "./http-connection-manager.ts";
+import { compileRbac } from "./rbac.ts";
 import type { Scope } from "./scope.ts";
 import { compileTransportSocket, type SecretMaterial, type TlsSpec } from "./tls.ts";
 
 const HTTP =
   "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" as const;
+const NETWORK_RBAC = "envoy.extensions.filters.network.rbac.v3.RBAC" as const;
 const TCP = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" as const;
 const DIRECTIONS = ["unspecified", "inbound", "outbound"] as const;
 const DEFAULT_TCP_IDLE_TIMEOUT_MS = 3_600_000;
@@ -49,6 +51,7 @@ interface ChainSpec {
   readonly name: string;
   readonly match: FilterChainConfig["match"];
   readonly tls: TlsSpec | undefined;
+  readonly authorization: FilterChainConfig["authorization"];
   readonly network: HttpSpec | TcpProxyConfig;
 }
 
@@ -90,6 +93,7 @@ export function compileListener(
         name: chain.name,
         match: chain.match,
         tls: chain.tls?.build(secrets),
+        authorization: chain.authorization,
         network: "build" in chain.network ? chain.network.build(routes) : chain.network,
       });
       return {
@@ -161,6 +165,7 @@ function compileChain(
       context,
       scope.at("transport_socket"),
     ),
+    authorization: compileAuthorization(chain.filters ?? [], scope.at("filters")),
     network: compileNetwork(chain.filters ?? [], direction, context, scope.at("filters")),
   };
 }
@@ -220,6 +225,19 @@ function checkDistinct(chains: readonly ChainSpec[], scope: Scope): void {
   }
 }
 
+function compileAuthorization(
+  filters: readonly envoy_config_listener_v3_Filter[],
+  scope: Scope,
+): FilterChainConfig["authorization"] {
+  return filters.slice(0, -1).flatMap((filter, i) => {
+    const rbac = unpackAny(NETWORK_RBAC, filter.typed_config);
+    if (rbac === undefined) return [];
+    const place = scope.at(i, "typed_config");
+    if (!rbac.stat_prefix) place.at("stat_prefix").fail("must not be empty");
+    return [{ statPrefix: rbac.stat_prefix ?? "", rbac: compileRbac(rbac, place) }];
+  });
+}
+
 function compileNetwork(
   filters: readonly envoy_config_listener_v3_Filter[],
   direction: (typeof DIRECTIONS)[number],
@@ -236,6 +254,7 @@ function compileNetwork(
     direction,
   };
   for (const [i, filter] of filters.slice(0, -1).entries()) {
+    if (unpackAny(NETWORK_RBAC, filter.typed_config) !== undefined) continue;
     scope.at(i).fail(`network filter ${filter.name ?? ""} is not supported`);
   }
   const last = filters.at(-1);

@@ -10,6 +10,8 @@ const NOTHING: MeshObjects = {
   destinationRules: [],
   gateways: [],
   peerAuthentications: [],
+  requestAuthentications: [],
+  authorizationPolicies: [],
 };
 
 /** A mesh of these objects and nothing else. */
