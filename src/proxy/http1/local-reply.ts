@@ -27,8 +27,6 @@ export function localReplyHead(options: LocalReplyOptions): ResponseHead {
   } else if (options.bodyBytes > 0) {
     headers.add("content-length", String(options.bodyBytes));
     headers.add("content-type", "text/plain");
-  } else {
-    headers.add("content-length", "0");
   }
   for (const [name, value] of options.extra) headers.set(name, value);
   const head: ResponseHead = {

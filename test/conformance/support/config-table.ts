@@ -8,6 +8,7 @@ import { runProxy } from "../../../src/proxy/index.ts";
 import { createLogger, systemClock } from "../../../src/runtime/index.ts";
 import { ended, freePort, startEnvoy } from "./envoy-process.ts";
 import { exchange } from "./raw-http.ts";
+import { asHttp2, exchangeHttp2 } from "./table-http2.ts";
 
 const TYPE = "type.googleapis.com/";
 
@@ -61,6 +62,7 @@ export function assertExpected(row: ConfigRow, outcome: Outcome): void {
 export async function runConfigTable(
   { listeners, rows, logFormat }: ConfigTable,
   withEnvoy: boolean,
+  client: "http1" | "http2" = "http1",
 ): Promise<{ readonly envoy: Outcomes | undefined; readonly ours: Outcomes }> {
   const dir = mkdtempSync(join(tmpdir(), "serin-config-table-"));
   const upstream = await startUpstream();
@@ -90,7 +92,7 @@ export async function runConfigTable(
       [upstream.port, "upstream"],
       ...[...ports].map(([name, port]) => [port, name] as const),
     ]);
-    const ask = () => askAll(rows, ports, upstream.asked, log, names);
+    const ask = () => askAll(rows, client, { ports, asked: upstream.asked, log, names });
     const envoy = withEnvoy ? await askEnvoy(file, admin, ask) : undefined;
     rmSync(log, { force: true });
     const logger = createLogger("table", "silent");
@@ -197,12 +199,23 @@ async function startUpstream() {
   };
 }
 
+/** The rows that a client of HTTP/2 can send. */
+export function http2Rows(rows: readonly ConfigRow[]): readonly ConfigRow[] {
+  return rows.filter((row) => asHttp2(row) !== undefined);
+}
+
+interface Places {
+  readonly ports: ReadonlyMap<string, number>;
+  readonly asked: Map<string, Asked>;
+  /** The file of the access log. */
+  readonly log: string;
+  readonly names: ReadonlyMap<number, string>;
+}
+
 async function askAll(
   rows: readonly ConfigRow[],
-  ports: ReadonlyMap<string, number>,
-  asked: Map<string, Asked>,
-  log: string,
-  names: ReadonlyMap<number, string>,
+  client: "http1" | "http2",
+  { ports, asked, log, names }: Places,
 ): Promise<Outcomes> {
   asked.clear();
   const answers = new Map<string, Awaited<ReturnType<typeof exchange>>>();
@@ -211,7 +224,11 @@ async function askAll(
     const request = row.request
       .replace("\r\n", `\r\nx-row: r${index}\r\n`)
       .replaceAll("PORT", String(port));
-    answers.set(row.name, await exchange(port, request));
+    const http2 = client === "http2" ? asHttp2({ ...row, request }) : undefined;
+    answers.set(
+      row.name,
+      http2 === undefined ? await exchange(port, request) : await exchangeHttp2(port, http2),
+    );
   }
   const lines = await logged(rows, log);
   const steady = (texts: readonly string[]) =>
@@ -252,7 +269,7 @@ async function logged(
   rows: readonly ConfigRow[],
   file: string,
 ): Promise<ReadonlyMap<string, string>> {
-  const wanted = rows.filter((row) => row.refusal !== true).length;
+  const wanted = rows.flatMap((row, index) => (row.refusal === true ? [] : `r${index}`));
   const deadline = Date.now() + 20_000;
   for (;;) {
     const lines = existsSync(file) ? readFileSync(file, "utf8").split("\n") : [];
@@ -261,7 +278,7 @@ async function logged(
         .filter((line) => /^r\d+ /.test(line))
         .map((line) => [line.split(" ", 1)[0] ?? "", line]),
     );
-    if (byRow.size >= wanted || Date.now() > deadline) return byRow;
+    if (wanted.every((row) => byRow.has(row)) || Date.now() > deadline) return byRow;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

@@ -279,6 +279,6 @@ export const HEADER_TABLE = {
         })),
       ),
     ),
-  ] satisfies readonly ConfigRow[],
+  ] as readonly ConfigRow[],
   logFormat: OPERATORS.map((text) => `[%${text}%]`).join(" "),
 };

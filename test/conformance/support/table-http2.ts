@@ -4,7 +4,7 @@ import type { Row } from "./table.ts";
 
 /** A row's request as HTTP/2 can say it; undefined for what only HTTP/1 bytes can. */
 export function asHttp2(
-  row: Row,
+  row: Pick<Row, "request" | "refusal">,
 ): { readonly headers: Record<string, string | string[]>; readonly body: string } | undefined {
   if (row.refusal === true) return undefined;
   const [head = "", body = ""] = row.request.split("\r\n\r\n", 2);
@@ -67,7 +67,8 @@ export async function exchangeHttp2(
           if (value !== undefined) headers[name] = String(value);
         }
         const status = Number(answered[":status"]);
-        resolve({ status, headers, body, interim: [], rest: "" });
+        const fields = Object.entries(headers);
+        resolve({ status, headers, fields, body, interim: [], rest: "" });
       });
     });
   } finally {
