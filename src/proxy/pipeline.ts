@@ -10,6 +10,7 @@ import { runFilters } from "./filters.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
 import { mutateHeaders } from "./http1/header-mutation.ts";
 import type { Destination } from "./net/original-destination.ts";
+import { requestPolicy } from "./request-policy.ts";
 import type { Tunnel } from "./streams.ts";
 import type { Exchange } from "./upstream/exchange.ts";
 
@@ -24,6 +25,9 @@ export function handleRequest(exchange: Exchange): void {
   setRequestId(exchange);
   const route = matchRoute(exchange);
   exchange.route = route;
+  if (route?.action.kind === "forward" && route.action.idleTimeoutMs !== undefined) {
+    exchange.idleTimeoutMs = route.action.idleTimeoutMs;
+  }
   const isUpgrade = upgrade !== undefined && route !== undefined;
   if (isUpgrade && !acceptUpgrade(exchange, route, upgrade)) return;
   if (route?.action.kind === "forward") chooseCluster(exchange, route.action);
@@ -130,7 +134,8 @@ function isInternalHeader(name: string): boolean {
 
 function sanitizeHeaders(exchange: Exchange): void {
   const { headers } = exchange.head;
-  headers.removeWhere(isInternalHeader);
+  if (exchange.isInternal) headers.set("x-envoy-internal", "true");
+  else headers.removeWhere(isInternalHeader);
   forwardedClientCert(exchange.connection, exchange.manager, headers);
 }
 
@@ -234,9 +239,7 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
   }
   const hostRewrite = action.hostRewrite ?? choice.hostRewrite;
   if (hostRewrite !== undefined) headers.set("host", hostRewrite);
-  if (action.timeoutMs > 0) {
-    headers.add("x-envoy-expected-rq-timeout-ms", String(action.timeoutMs));
-  }
+  const policy = requestPolicy(exchange, action);
   if (head.expectsContinue) {
     // As Envoy by default: the proxy invites the body itself and the upstream never hears of it.
     headers.remove("expect");
@@ -245,9 +248,8 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
   exchange.forward({
     cluster: context.clusters.get(context, clusterConfig),
     clusterConfig,
-    timeoutMs: action.timeoutMs,
+    ...policy,
     isHighPriority: action.isHighPriority,
-    retry: action.retry,
     mirrors: action.mirrors,
     includeAttemptCount: exchange.virtualHost?.includeAttemptCount ?? false,
     weightedResponseHeaders: choice.responseHeaders,

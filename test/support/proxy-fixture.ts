@@ -166,6 +166,12 @@ export function retryPolicy(retryOn: string, options: Partial<RetryPolicy> = {})
   return {
     retryOn: new Set(retryOn.split(",")),
     retriableStatusCodes: new Set(),
+    retriableHeaders: [],
+    retriableRequestHeaders: [],
+    perTryIdleTimeoutMs: 0,
+    omitsCanaryHosts: false,
+    previousPriorities: undefined,
+    rateLimitedBackoff: undefined,
     numRetries: 2,
     perTryTimeoutMs: 0,
     backoffBaseMs: 1,
@@ -173,6 +179,16 @@ export function retryPolicy(retryOn: string, options: Partial<RetryPolicy> = {})
     avoidPreviousHosts: false,
     hostSelectionRetryMaxAttempts: 5,
     ...options,
+  };
+}
+
+/** A route's timeouts with nothing but the usual one; 0 = none. */
+export function timeouts(timeoutMs: number): Forward["timeouts"] {
+  return {
+    timeoutMs,
+    maxStreamDuration: undefined,
+    maxGrpcTimeoutMs: undefined,
+    grpcTimeoutOffsetMs: 0,
   };
 }
 
@@ -195,7 +211,8 @@ export function forwardTo(
       filterOverrides: undefined,
     })),
     totalWeight: entries.reduce((sum, [, weight]) => sum + weight, 0),
-    timeoutMs: 0,
+    timeouts: timeouts(0),
+    idleTimeoutMs: undefined,
     isHighPriority: false,
     retry: undefined,
     prefixRewrite: undefined,
@@ -252,6 +269,8 @@ export function manager(
     idleTimeoutMs: 60_000,
     streamIdleTimeoutMs: 60_000,
     requestHeadersTimeoutMs: 0,
+    maxStreamDurationMs: 0,
+    requestTimeoutMs: 0,
     paths: { isNormalized: true, mergesSlashes: false, escapedSlashes: "keep" },
     accessLogs: [],
     filters: [],

@@ -7,6 +7,22 @@ interface ForwardedForSettings {
 }
 
 /**
+ * Whether a request comes from inside, so that its `x-envoy-` headers are heeded: one address vouches
+ * for it, and that is an internal one. Source: Envoy, "x-envoy-internal".
+ */
+export function isInternalRequest(
+  peer: string,
+  forwardedFor: string | undefined,
+  settings: ForwardedForSettings,
+  isInternalAddress: (ip: string) => boolean,
+): boolean {
+  const isSingle = settings.useRemoteAddress
+    ? forwardedFor === undefined
+    : forwardedFor !== undefined && !forwardedFor.includes(",");
+  return isSingle && isInternalAddress(trustedRemoteIp(peer, forwardedFor, settings));
+}
+
+/**
  * The client's address as far as x-forwarded-for is trusted (Envoy: use_remote_address and
  * xff_num_trusted_hops). `peer` is the connection's own, `forwardedFor` the field as received.
  */

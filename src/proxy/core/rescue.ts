@@ -8,7 +8,10 @@ export type Failure =
   | { readonly kind: "clusterNotFound"; readonly status: number }
   | { readonly kind: "noHealthyUpstream" }
   | { readonly kind: "requestTimeout" }
-  | { readonly kind: "idleTimeout" }
+  | { readonly kind: "idleTimeout"; readonly isRequestComplete?: boolean }
+  | { readonly kind: "requestOverallTimeout" }
+  | { readonly kind: "streamDurationTimeout"; readonly isRequestComplete: boolean }
+  | { readonly kind: "perTryIdleTimeout" }
   | { readonly kind: "responseTimeout" }
   | { readonly kind: "perTryTimeout" }
   | { readonly kind: "accessDenied"; readonly policy: string }
@@ -77,7 +80,26 @@ export function rescue(failure: Failure): LocalReply {
     case "requestTimeout":
       return reply(408, "request header timeout", "DT", "request_header_timeout");
     case "idleTimeout":
-      return reply(504, "stream timeout", "SI", "stream_idle_timeout");
+      return reply(
+        failure.isRequestComplete === false ? 408 : 504,
+        "stream timeout",
+        "SI",
+        "stream_idle_timeout",
+      );
+    case "requestOverallTimeout":
+      return reply(408, "request timeout", "", "request_overall_timeout");
+    case "streamDurationTimeout":
+      return {
+        ...reply(
+          failure.isRequestComplete ? 504 : 408,
+          "downstream duration timeout",
+          "",
+          "max_duration_timeout",
+        ),
+        grpcStatus: 4,
+      };
+    case "perTryIdleTimeout":
+      return reply(504, "upstream request timeout", "UT", "upstream_per_try_idle_timeout");
     case "responseTimeout":
       return reply(504, "upstream request timeout", "UT", "response_timeout");
     case "perTryTimeout":

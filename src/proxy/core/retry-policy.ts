@@ -1,26 +1,40 @@
 import type { UpstreamReset } from "./rescue.ts";
 
+interface HeaderMatcherLike {
+  readonly name: string;
+  matches(value: string | undefined): boolean;
+}
+
 interface RetryPolicyLike {
   readonly retryOn: ReadonlySet<string>;
   readonly retriableStatusCodes: ReadonlySet<number>;
+  readonly retriableHeaders: readonly HeaderMatcherLike[];
 }
 
-/**
- * Whether a response's status asks for another try under Envoy's `retry_on`. `isRateLimited`: the
- * response carries `x-envoy-ratelimited`, which only `envoy-ratelimited` retries.
- */
-export function retriesResponse(
-  policy: RetryPolicyLike,
-  status: number,
-  isRateLimited: boolean,
-  grpcStatus: string | undefined,
-): boolean {
+/** What a retry is decided by of a response. */
+export interface RetryResponse {
+  readonly status: number;
+  /** All values of a header, joined by ",". */
+  header(name: string): string | undefined;
+}
+
+/** Whether a response asks for another try under Envoy's `retry_on`. */
+export function retriesResponse(policy: RetryPolicyLike, response: RetryResponse): boolean {
   const on = policy.retryOn;
-  if (isRateLimited) return on.has("envoy-ratelimited");
-  if (status >= 500 && on.has("5xx")) return true;
+  const { status } = response;
+  // It was another Envoy's rate limit: only this token asks for more of it.
+  if (response.header("x-envoy-ratelimited") !== undefined) return on.has("envoy-ratelimited");
+  if (status >= 500 && status < 600 && on.has("5xx")) return true;
   if ((status === 502 || status === 503 || status === 504) && on.has("gateway-error")) return true;
   if (status === 409 && on.has("retriable-4xx")) return true;
   if (on.has("retriable-status-codes") && policy.retriableStatusCodes.has(status)) return true;
+  if (on.has("retriable-headers")) {
+    const { retriableHeaders } = policy;
+    if (retriableHeaders.some((matcher) => matcher.matches(response.header(matcher.name)))) {
+      return true;
+    }
+  }
+  const grpcStatus = response.header("grpc-status");
   const token = grpcStatus === undefined ? undefined : GRPC_TOKENS[grpcStatus];
   return token !== undefined && on.has(token);
 }
@@ -38,7 +52,7 @@ const GRPC_TOKENS: Readonly<Record<string, string>> = {
  * the request had been written. An overflow is never retried: that would only add load.
  */
 export function retriesReset(
-  policy: RetryPolicyLike,
+  policy: Pick<RetryPolicyLike, "retryOn">,
   reason: UpstreamReset["reason"] | "per try timeout",
   hasStarted: boolean,
 ): boolean {
@@ -63,4 +77,38 @@ export function retryBackoffMs(
 ): number {
   const ceiling = (2 ** Math.min(retry, 30) - 1) * policy.backoffBaseMs;
   return Math.min(policy.backoffMaxMs, ceiling) * random;
+}
+
+/** Waits as long as the upstream asks for, where it does. */
+export interface RateLimitedBackoff {
+  /** A longer wait is not believed. */
+  readonly maxIntervalMs: number;
+  /** The first that holds a sensible value counts. */
+  readonly resetHeaders: readonly {
+    readonly name: string;
+    /** Seconds from now, or since the epoch. */
+    readonly format: "seconds" | "unixTimestamp";
+  }[];
+}
+
+/**
+ * The wait that a response asks for, with up to half of it on top so that not all come back at once;
+ * undefined when it asks for none. `nowMs` since the epoch, `random` in [0, 1).
+ * Source: Envoy, RetryPolicy.rate_limited_retry_back_off.
+ */
+export function rateLimitedBackoffMs(
+  { maxIntervalMs, resetHeaders }: RateLimitedBackoff,
+  response: Pick<RetryResponse, "header">,
+  nowMs: number,
+  random: number,
+): number | undefined {
+  for (const { name, format } of resetHeaders) {
+    const text = response.header(name);
+    if (text === undefined || !/^\d{1,12}$/.test(text)) continue;
+    const givenMs = Number(text) * 1000;
+    const waitMs = format === "seconds" ? givenMs : givenMs - Math.floor(nowMs / 1000) * 1000;
+    if (waitMs < 0 || waitMs > maxIntervalMs) continue;
+    return waitMs + random * (waitMs / 2);
+  }
+  return undefined;
 }

@@ -17,6 +17,8 @@ import type { DynamicMetadata } from "./metadata.ts";
 import type { OutlierDetectionConfig } from "./outlier.ts";
 import type { PathNormalization } from "./path-normalization.ts";
 import type { RbacConfig } from "./rbac.ts";
+import type { RateLimitedBackoff } from "./retry-policy.ts";
+import type { RouteTimeouts } from "./route-timeouts.ts";
 import type { TokenBucketConfig } from "./token-bucket.ts";
 import type { UpgradeRules } from "./upgrade.ts";
 
@@ -38,14 +40,25 @@ export interface RetryPolicy {
   /** Envoy's retry_on tokens, split: `5xx`, `reset`, `connect-failure`, `gateway-error`, … */
   readonly retryOn: ReadonlySet<string>;
   readonly retriableStatusCodes: ReadonlySet<number>;
+  /** Of the response; one is enough. */
+  readonly retriableHeaders: readonly HeaderMatcher[];
+  /** Of the request; where there are any, one must match or nothing is retried. */
+  readonly retriableRequestHeaders: readonly HeaderMatcher[];
   /** Retries beyond the first try. */
   readonly numRetries: number;
   /** 0 = bounded by the route's timeout only. */
   readonly perTryTimeoutMs: number;
+  /** A try without progress for so long is given up; 0 = never. */
+  readonly perTryIdleTimeoutMs: number;
   readonly backoffBaseMs: number;
   readonly backoffMaxMs: number;
   /** `envoy.retry_host_predicates.previous_hosts`. */
   readonly avoidPreviousHosts: boolean;
+  /** `envoy.retry_host_predicates.omit_canary_hosts`. */
+  readonly omitsCanaryHosts: boolean;
+  /** `envoy.retry_priorities.previous_priorities`. */
+  readonly previousPriorities: { readonly updateFrequency: number } | undefined;
+  readonly rateLimitedBackoff: RateLimitedBackoff | undefined;
   readonly hostSelectionRetryMaxAttempts: number;
 }
 
@@ -99,8 +112,9 @@ export type RouteActionConfig =
       /** One entry for a plain `cluster`. `totalWeight` is the sum. */
       readonly clusters: readonly WeightedClusterChoice[];
       readonly totalWeight: number;
-      /** 0 = none. */
-      readonly timeoutMs: number;
+      readonly timeouts: RouteTimeouts;
+      /** In place of the connection manager's; undefined = that. 0 = none. */
+      readonly idleTimeoutMs: number | undefined;
       /** Counts against the cluster's limits for priority HIGH. */
       readonly isHighPriority: boolean;
       readonly retry: RetryPolicy | undefined;
@@ -367,6 +381,8 @@ export interface HttpConnectionManagerConfig {
   routeTable(): RouteTable | undefined;
   readonly useRemoteAddress: boolean;
   readonly xffTrustedHops: number;
+  /** Whose requests may say how they are to be treated; undefined = nobody's. */
+  readonly isInternalAddress?: ((ip: string) => boolean) | undefined;
   readonly skipXffAppend: boolean;
   readonly generateRequestId: boolean;
   readonly preserveExternalRequestId: boolean;
@@ -381,6 +397,10 @@ export interface HttpConnectionManagerConfig {
   readonly maxHeadersCount: number;
   readonly idleTimeoutMs: number;
   readonly streamIdleTimeoutMs: number;
+  /** Of a whole stream, where the route does not say; 0 = none. */
+  readonly maxStreamDurationMs: number;
+  /** For the whole request to come; 0 = none. */
+  readonly requestTimeoutMs: number;
   readonly requestHeadersTimeoutMs: number;
   /** Requests of HTTP/1.0 are served; those without Host as `defaultHost`. */
   readonly http10?: { readonly defaultHost: string | undefined } | undefined;

@@ -263,12 +263,13 @@ export class ServerConnection
 
   /** Enforces the timeouts that need no precision; called about once a second. */
   checkIdle(nowMs: number): void {
-    const { idleTimeoutMs, requestHeadersTimeoutMs, streamIdleTimeoutMs } = this.manager;
+    const { idleTimeoutMs, requestHeadersTimeoutMs } = this.manager;
     if (this.#isLingering) {
       if (nowMs - this.#idleSinceMs > LINGER_MS) this.socket.destroy();
       return;
     }
     if (this.#exchange !== undefined) {
+      const { idleTimeoutMs: streamIdleTimeoutMs } = this.#exchange;
       if (streamIdleTimeoutMs > 0 && nowMs - this.#lastProgressMs > streamIdleTimeoutMs) {
         this.#expireStream(this.#exchange);
       }
@@ -287,8 +288,9 @@ export class ServerConnection
 
   #expireStream(exchange: Exchange): void {
     this.#mustClose = true;
-    if (exchange.responseCode === 0) exchange.fail({ kind: "idleTimeout" });
-    else this.socket.destroy();
+    if (exchange.responseCode === 0) {
+      exchange.fail({ kind: "idleTimeout", isRequestComplete: exchange.isRequestComplete });
+    } else this.socket.destroy();
   }
 
   onHead(head: RequestHead): void {

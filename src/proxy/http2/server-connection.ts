@@ -169,7 +169,7 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
 
   /** Enforces the timeouts that need no precision; called about once a second. */
   checkIdle(nowMs: number): void {
-    const { idleTimeoutMs, requestHeadersTimeoutMs, streamIdleTimeoutMs } = this.manager;
+    const { idleTimeoutMs, requestHeadersTimeoutMs } = this.manager;
     if (this.isMidFrame) {
       this.#midFrameSinceMs ??= nowMs;
       const waitedMs = nowMs - this.#midFrameSinceMs;
@@ -180,7 +180,7 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
     } else {
       this.#midFrameSinceMs = undefined;
     }
-    for (const stream of [...this.#dispatched]) stream.checkIdle(nowMs, streamIdleTimeoutMs);
+    for (const stream of [...this.#dispatched]) stream.checkIdle(nowMs);
     this.#finishDraining(nowMs);
     const isIdle = this.streams.size === 0 && idleTimeoutMs > 0;
     if (isIdle && nowMs - this.#idleSinceMs > idleTimeoutMs) this.close(ERROR.noError);

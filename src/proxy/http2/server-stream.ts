@@ -76,12 +76,13 @@ export class ServerStream extends Http2Stream implements DownstreamStream {
   }
 
   /** Gives up a request that nothing happens on. */
-  checkIdle(nowMs: number, timeoutMs: number): void {
+  checkIdle(nowMs: number): void {
     if (this.#hasProgressed) {
       this.#hasProgressed = false;
       this.#idleSinceMs = nowMs;
       return;
     }
+    const timeoutMs = this.#exchange?.idleTimeoutMs ?? 0;
     if (timeoutMs <= 0 || nowMs - this.#idleSinceMs <= timeoutMs) return;
     const exchange = this.#exchange;
     if (exchange === undefined || exchange.responseCode !== 0) {
@@ -89,7 +90,7 @@ export class ServerStream extends Http2Stream implements DownstreamStream {
       exchange?.onDownstreamClosed("stream_idle_timeout");
       return;
     }
-    exchange.fail({ kind: "idleTimeout" });
+    exchange.fail({ kind: "idleTimeout", isRequestComplete: exchange.isRequestComplete });
   }
 
   protected override onDrain(): void {

@@ -46,7 +46,10 @@ interface ClusterStats {
   readonly completed: Counter;
   readonly requestTimeout: Counter;
   readonly perTryTimeout: Counter;
+  readonly perTryIdleTimeout: Counter;
   readonly retries: Counter;
+  readonly retryBackoffExponential: Counter;
+  readonly retryBackoffRateLimited: Counter;
   readonly retrySuccess: Counter;
   readonly retryOverflow: Counter;
   readonly retryLimitExceeded: Counter;
@@ -86,13 +89,22 @@ function clusterStats(telemetry: RequestTelemetry, name: string): ClusterStats {
     completed: counter("upstream_rq_completed"),
     requestTimeout: counter("upstream_rq_timeout"),
     perTryTimeout: counter("upstream_rq_per_try_timeout"),
+    perTryIdleTimeout: counter("upstream_rq_per_try_idle_timeout"),
     retries: counter("upstream_rq_retry"),
+    retryBackoffExponential: counter("upstream_rq_retry_backoff_exponential"),
+    retryBackoffRateLimited: counter("upstream_rq_retry_backoff_ratelimited"),
     retrySuccess: counter("upstream_rq_retry_success"),
     retryOverflow: counter("upstream_rq_retry_overflow"),
     retryLimitExceeded: counter("upstream_rq_retry_limit_exceeded"),
     healthyPanic: counter("lb_healthy_panic"),
     byClass: ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"].map((c) => counter(`upstream_rq_${c}`)),
   };
+}
+
+/** The priority of each try of a request so far, and how many of them to leave out at a time. */
+export interface TriedPriorities {
+  readonly priorities: readonly number[];
+  readonly updateFrequency: number;
 }
 
 /** All that is known of a host that only a connection has named. */
@@ -180,18 +192,20 @@ export class ClusterRuntime {
   /**
    * The host for one request, or undefined when none is healthy. A host for which `isTried` answers
    * true is avoided for up to `maxAttempts` draws. `hash` places the request where the cluster
-   * hashes; without one it goes anywhere.
+   * hashes; without one it goes anywhere. `tried`: priorities that a retry keeps away from.
    */
   pick(
     isTried: ((host: HostPool) => boolean) | undefined,
     maxAttempts: number,
     hash?: bigint,
+    tried?: TriedPriorities,
   ): HostPool | undefined {
-    let host = this.#balancer.pick(hash, 0);
+    const load = tried && this.#balancer.loadWithoutTried(tried.priorities, tried.updateFrequency);
+    let host = this.#balancer.pick(hash, 0, load);
     if (isTried === undefined) return host;
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       if (host === undefined || !isTried(host)) return host;
-      host = this.#balancer.pick(hash, attempt + 1);
+      host = this.#balancer.pick(hash, attempt + 1, load);
     }
     return host;
   }

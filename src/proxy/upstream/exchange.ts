@@ -13,7 +13,7 @@ import type {
   WeightedClusterChoice,
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
-import { trustedRemoteIp } from "../core/forwarded-for.ts";
+import { isInternalRequest, trustedRemoteIp } from "../core/forwarded-for.ts";
 import { grpcStatusOf, isGrpcContentType } from "../core/grpc.ts";
 import type { RequestHash } from "../core/hash-policy.ts";
 import type { RequestHead, ResponseHead } from "../core/http1/head-parser.ts";
@@ -27,7 +27,13 @@ import {
   rescue,
   type UpstreamReset,
 } from "../core/rescue.ts";
-import { retriesReset, retriesResponse, retryBackoffMs } from "../core/retry-policy.ts";
+import {
+  type RetryResponse,
+  rateLimitedBackoffMs,
+  retriesReset,
+  retriesResponse,
+  retryBackoffMs,
+} from "../core/retry-policy.ts";
 import type { HeaderSource } from "../core/route.ts";
 import { mutateHeaders } from "../http1/header-mutation.ts";
 import { localReplyHead } from "../http1/local-reply.ts";
@@ -44,7 +50,7 @@ import {
   type UpstreamStream,
 } from "../streams.ts";
 import type { PeerIdentity } from "../tls/secure-contexts.ts";
-import type { ClusterRuntime } from "./cluster-runtime.ts";
+import type { ClusterRuntime, TriedPriorities } from "./cluster-runtime.ts";
 import type { HostPool } from "./host-pool.ts";
 import { sendMirror } from "./mirror.ts";
 import { openTcpTunnel } from "./tcp-tunnel.ts";
@@ -59,6 +65,7 @@ export interface ForwardPlan {
   readonly cluster: ClusterRuntime;
   readonly clusterConfig: ClusterConfig;
   readonly timeoutMs: number;
+  readonly streamDurationMs: number;
   readonly retry: RetryPolicy | undefined;
   readonly mirrors: readonly MirrorPolicy[];
   readonly includeAttemptCount: boolean;
@@ -93,6 +100,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   readonly manager: HttpConnectionManagerConfig;
   readonly startTimeMs: number;
   target: string;
+  /** Of the stream, as its connection looks after it; 0 = none. */
+  idleTimeoutMs: number;
+  /** The caller is trusted to say how its request is treated. */
+  readonly isInternal: boolean;
   route: RouteConfig | undefined;
   /** Set on the answer, whoever gives it, after the route's own edits. */
   #answerHeaders: readonly (readonly [name: string, value: string])[] = [];
@@ -123,6 +134,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #phase: Phase = "start";
   #plan: ForwardPlan | undefined;
   #host: HostPool | undefined;
+  /** Of the latest try, over or not. */
+  #lastHost: HostPool | undefined;
   #triedHosts: HostPool[] | undefined;
   #upstream: UpstreamRequest | undefined;
   /** The request body so far, when it may be needed again or cannot be sent yet. */
@@ -140,6 +153,12 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #responseTrailers: HeaderBlock | undefined;
   #responseTimeout: Deadline | undefined;
   #perTryTimeout: Deadline | undefined;
+  #perTryIdleTimeout: Deadline | undefined;
+  #streamTimeout: Deadline | undefined;
+  /** Until the whole request is here. */
+  #requestTimeout: Deadline | undefined;
+  /** The wait that the response before this try asked for. */
+  #askedBackoffMs: number | undefined;
   #cancelBackoff: (() => void) | undefined;
   #attemptStartMs = 0;
 
@@ -153,6 +172,20 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.target = head.target;
     this.#forwardedFor = head.headers.get("x-forwarded-for");
     this.startTimeMs = performance.now();
+    const { manager } = this;
+    this.idleTimeoutMs = manager.streamIdleTimeoutMs;
+    this.isInternal =
+      manager.isInternalAddress !== undefined &&
+      isInternalRequest(
+        connection.remoteIp,
+        this.#forwardedFor,
+        manager,
+        manager.isInternalAddress,
+      );
+    if (manager.requestTimeoutMs > 0) {
+      this.#requestTimeout = new Deadline(this);
+      this.context.deadlines.arm(this.#requestTimeout, manager.requestTimeoutMs);
+    }
   }
 
   get method(): string {
@@ -288,6 +321,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const isSent = this.#upstream !== undefined;
     if (this.#upstream !== undefined) {
       this.#upstream.writeData(bytes, start, end);
+      if (this.#perTryIdleTimeout !== undefined) this.#touchTry();
       if (this.#upstream.isBlocked) this.downstream.pauseReading();
     }
     if (this.#plan === undefined && this.#phase !== "delayed") return;
@@ -302,6 +336,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
 
   onRequestEnd(trailers: HeaderBlock | undefined): void {
     this.#isRequestComplete = true;
+    if (this.#requestTimeout !== undefined) this.context.deadlines.disarm(this.#requestTimeout);
     this.#trailers = trailers;
     this.#upstream?.writeEnd(trailers);
     if (this.#plan !== undefined) this.#requestIsWhole(this.#plan);
@@ -356,6 +391,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   forward(plan: ForwardPlan): void {
     this.#plan = plan;
     this.upstreamCluster = plan.clusterConfig;
+    if (plan.streamDurationMs > 0) {
+      this.#streamTimeout = new Deadline(this);
+      this.context.deadlines.arm(this.#streamTimeout, plan.streamDurationMs);
+    }
     const mayRetry = plan.retry !== undefined && plan.retry.numRetries > 0;
     this.#canReplay = mayRetry || plan.mirrors.length > 0;
     this.#try();
@@ -373,15 +412,14 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const plan = this.#plan;
     if (plan === undefined) return;
     this.#phase = "trying";
-    const tried = this.#triedHosts;
-    const avoid = plan.retry?.avoidPreviousHosts === true && tried !== undefined;
     this.attemptCount = this.#isRetry ? this.attemptCount + 1 : 1;
     const host =
       plan.clusterConfig.originalDst === undefined
         ? plan.cluster.pick(
-            avoid ? (candidate) => tried.includes(candidate) : undefined,
+            this.#avoided(plan),
             plan.retry?.hostSelectionRetryMaxAttempts ?? 0,
             plan.hash?.hash,
+            this.#triedPriorities(plan),
           )
         : plan.destination && plan.cluster.hostAt(plan.destination);
     if (host === undefined) {
@@ -391,6 +429,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       return;
     }
     this.#host = host;
+    this.#lastHost = host;
     this.upstreamHost = host.endpoint;
     this.#attemptStartMs = this.attemptCount === 1 ? this.startTimeMs : performance.now();
     host.activeRequests += 1;
@@ -406,10 +445,31 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (!isAccepted) this.onReset("overflow", "");
   }
 
+  /** Which hosts a retry keeps away from; undefined = none. */
+  #avoided(plan: ForwardPlan): ((candidate: HostPool) => boolean) | undefined {
+    const tried = this.#triedHosts;
+    if (tried === undefined || plan.retry === undefined) return undefined;
+    const { avoidPreviousHosts, omitsCanaryHosts } = plan.retry;
+    if (!avoidPreviousHosts && !omitsCanaryHosts) return undefined;
+    return (candidate) =>
+      (avoidPreviousHosts && tried.includes(candidate)) ||
+      (omitsCanaryHosts && candidate.endpoint.isCanary);
+  }
+
+  #triedPriorities(plan: ForwardPlan): TriedPriorities | undefined {
+    const updateFrequency = plan.retry?.previousPriorities?.updateFrequency;
+    if (this.#triedHosts === undefined || updateFrequency === undefined) return undefined;
+    return {
+      priorities: this.#triedHosts.map(({ endpoint }) => endpoint.priority),
+      updateFrequency,
+    };
+  }
+
   onConnection(connection: UpstreamRequest): void {
     const plan = this.#plan;
     if (plan === undefined) return;
     this.#upstream = connection;
+    this.#touchTry();
     plan.cluster.stats.requestsTotal.add(1);
     plan.cluster.stats.requestsActive.add(1);
     plan.cluster.circuitOf(this).requests.add(1);
@@ -483,17 +543,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const plan = this.#plan;
     if (plan === undefined || this.#phase !== "trying") return;
     this.#recordOutcome({ status: head.status, origin: "external" });
+    this.#touchTry();
     const policy = plan.retry;
-    if (
-      policy !== undefined &&
-      retriesResponse(
-        policy,
-        head.status,
-        head.headers.has("x-envoy-ratelimited"),
-        head.headers.first("grpc-status"),
-      ) &&
-      this.#mayRetry()
-    ) {
+    const asksForRetry = policy !== undefined && this.#retriesResponse(policy, head);
+    if (asksForRetry && this.#mayRetry()) {
       plan.cluster.countRetriedStatus(head.status);
       this.#endAttempt(undefined);
       const upstream = this.#upstream;
@@ -510,8 +563,27 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.responseCode = head.status;
     this.responseCodeDetails = "via_upstream";
     this.upstreamServiceTimeMs = performance.now() - this.#attemptStartMs;
-    if (this.#isRetry && head.status < 500) plan.cluster.stats.retrySuccess.add(1);
+    if (this.#isRetry && !asksForRetry) plan.cluster.stats.retrySuccess.add(1);
     this.#writeResponseHead(head, plan);
+  }
+
+  #retriesResponse(policy: RetryPolicy, head: ResponseHead): boolean {
+    const response: RetryResponse = {
+      status: head.status,
+      header: (name) => (name === ":status" ? String(head.status) : head.headers.get(name)),
+    };
+    if (!retriesResponse(policy, response)) return false;
+    const { rateLimitedBackoff } = policy;
+    if (rateLimitedBackoff !== undefined) {
+      const { clock, random } = this.context;
+      this.#askedBackoffMs = rateLimitedBackoffMs(
+        rateLimitedBackoff,
+        response,
+        clock.nowMs(),
+        random(),
+      );
+    }
+    return true;
   }
 
   #writeResponseHead(head: ResponseHead, plan: ForwardPlan): void {
@@ -540,6 +612,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   onResponseData(bytes: Buffer, start: number, end: number): void {
     if (this.#phase !== "responding") return;
     this.bytesSent += end - start;
+    if (this.#perTryIdleTimeout !== undefined) this.#touchTry();
     this.downstream.writeData(bytes, start, end);
   }
 
@@ -559,9 +632,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   }
 
   /** The response began in time but does not end in time. */
-  #breakLate(): void {
-    this.#addFlag("UT");
-    this.responseCodeDetails = "response_timeout";
+  #breakLate(flag: string, details: string): void {
+    if (flag !== "") this.#addFlag(flag);
+    this.responseCodeDetails = details;
     this.downstream.flush();
     this.#abandonAttempt(this.responseCode);
     this.downstream.breakOff();
@@ -651,15 +724,13 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const policy = plan?.retry;
     if (plan === undefined || policy === undefined) return false;
     this.#releaseRetry();
-    const canSendAgain = this.#canReplay || this.#bodyBytes === 0;
-    if (!canSendAgain) return false;
+    if (this.#bodyBytes > MAX_REPLAY_BYTES) return false;
     if (this.attemptCount > policy.numRetries) {
-      if (policy.numRetries > 0) {
-        this.#addFlag("URX");
-        plan.cluster.stats.retryLimitExceeded.add(1);
-      }
+      this.#addFlag("URX");
+      plan.cluster.stats.retryLimitExceeded.add(1);
       return false;
     }
+    if (!this.#canReplay && this.#bodyBytes > 0) return false;
     if (!plan.cluster.circuitOf(this).canRetry) {
       plan.cluster.stats.retryOverflow.add(1);
       return false;
@@ -679,14 +750,19 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (plan?.retry === undefined) return;
     this.#phase = "backingOff";
     this.#triedHosts ??= [];
-    if (this.#host !== undefined) this.#triedHosts.push(this.#host);
+    if (this.#lastHost !== undefined) this.#triedHosts.push(this.#lastHost);
     plan.cluster.circuitOf(this).retries.add(1);
     this.#isRetryCounted = true;
     this.#isRetry = true;
     plan.cluster.stats.retries.add(1);
-    const delayMs = retryBackoffMs(plan.retry, this.attemptCount, this.context.random());
+    const askedMs = this.#askedBackoffMs;
+    this.#askedBackoffMs = undefined;
+    const { stats } = plan.cluster;
+    (askedMs === undefined ? stats.retryBackoffExponential : stats.retryBackoffRateLimited).add(1);
+    const delayMs = askedMs ?? retryBackoffMs(plan.retry, this.attemptCount, this.context.random());
     this.#cancelBackoff = this.context.clock.schedule(delayMs, () => {
       this.#cancelBackoff = undefined;
+      this.#tellTimeLeft(plan);
       this.#try();
     });
   }
@@ -701,6 +777,24 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (this.#upstream !== undefined) this.#armPerTryTimeout();
   }
 
+  /** A retry has less time than the try before it. */
+  #tellTimeLeft({ timeoutMs, retry }: ForwardPlan): void {
+    if (timeoutMs === 0) return;
+    const leftMs = Math.max(0, timeoutMs - (performance.now() - this.startTimeMs));
+    const perTryMs = retry?.perTryTimeoutMs ?? 0;
+    const expectedMs = Math.floor(perTryMs > 0 ? Math.min(perTryMs, leftMs) : leftMs);
+    const { headers } = this.head;
+    if (expectedMs > 0) headers.set("x-envoy-expected-rq-timeout-ms", String(expectedMs));
+  }
+
+  /** The try has made progress. */
+  #touchTry(): void {
+    const timeoutMs = this.#plan?.retry?.perTryIdleTimeoutMs ?? 0;
+    if (timeoutMs <= 0) return;
+    this.#perTryIdleTimeout ??= new Deadline(this);
+    this.context.deadlines.arm(this.#perTryIdleTimeout, timeoutMs);
+  }
+
   #armPerTryTimeout(): void {
     const timeoutMs = this.#plan?.retry?.perTryTimeoutMs ?? 0;
     if (timeoutMs <= 0 || this.#phase !== "trying") return;
@@ -708,17 +802,42 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.context.deadlines.arm(this.#perTryTimeout, timeoutMs);
   }
 
+  /** The request took too long to come, or all of the exchange to end. */
+  #expire(isRequestTimeout: boolean): void {
+    const { manager, context, isRequestComplete } = this;
+    const stat = isRequestTimeout ? "downstream_rq_timeout" : "downstream_rq_max_duration_reached";
+    context.telemetry.counter(`http.${manager.statPrefix}.${stat}`).add(1);
+    if (this.#phase === "responding") {
+      this.#breakLate("", isRequestTimeout ? "request_overall_timeout" : "max_duration_timeout");
+      return;
+    }
+    // Not the upstream's doing: its cluster counts no answer.
+    this.#dropUpstream(undefined);
+    if (isRequestTimeout) this.fail({ kind: "requestOverallTimeout" });
+    else this.fail({ kind: "streamDurationTimeout", isRequestComplete });
+  }
+
   #disarmTimeouts(): void {
+    if (this.#perTryIdleTimeout !== undefined) {
+      this.context.deadlines.disarm(this.#perTryIdleTimeout);
+    }
+    if (this.#streamTimeout !== undefined) this.context.deadlines.disarm(this.#streamTimeout);
+    if (this.#requestTimeout !== undefined) this.context.deadlines.disarm(this.#requestTimeout);
     if (this.#responseTimeout !== undefined) this.context.deadlines.disarm(this.#responseTimeout);
     if (this.#perTryTimeout !== undefined) this.context.deadlines.disarm(this.#perTryTimeout);
   }
 
   onDeadline(deadline: Deadline): void {
+    if (this.isFinished) return;
     const plan = this.#plan;
+    if (deadline === this.#requestTimeout || deadline === this.#streamTimeout) {
+      this.#expire(deadline === this.#requestTimeout);
+      return;
+    }
     if (plan === undefined) return;
     if (this.#phase === "responding" && deadline === this.#responseTimeout) {
       plan.cluster.stats.requestTimeout.add(1);
-      this.#breakLate();
+      this.#breakLate("UT", "response_timeout");
       return;
     }
     if (this.#phase !== "trying" && this.#phase !== "backingOff") return;
@@ -728,14 +847,16 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       this.fail({ kind: "responseTimeout" });
       return;
     }
-    plan.cluster.stats.perTryTimeout.add(1);
+    const isIdle = deadline === this.#perTryIdleTimeout;
+    const { stats } = plan.cluster;
+    (isIdle ? stats.perTryIdleTimeout : stats.perTryTimeout).add(1);
     const policy = plan.retry;
     if (policy !== undefined && retriesReset(policy, "per try timeout", true) && this.#mayRetry()) {
       this.#abandonAttempt(undefined);
       this.#retryLater();
       return;
     }
-    this.fail({ kind: "perTryTimeout" });
+    this.fail({ kind: isIdle ? "perTryIdleTimeout" : "perTryTimeout" });
   }
 
   // ── bookkeeping ──────────────────────────────────────────────────────────
@@ -765,6 +886,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const plan = this.#plan;
     if (host === undefined || plan === undefined) return;
     if (this.#perTryTimeout !== undefined) this.context.deadlines.disarm(this.#perTryTimeout);
+    if (this.#perTryIdleTimeout !== undefined) {
+      this.context.deadlines.disarm(this.#perTryIdleTimeout);
+    }
     this.#host = undefined;
     host.activeRequests -= 1;
     this.onReleased();

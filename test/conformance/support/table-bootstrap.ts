@@ -1,3 +1,4 @@
+import { RESILIENCE_ROUTES } from "./table-resilience.ts";
 import { SECURITY_FILTERS, SECURITY_ROUTES } from "./table-security.ts";
 
 const TYPE = "type.googleapis.com/";
@@ -79,6 +80,9 @@ function listener(port: number, log: string) {
       },
     ],
     use_remote_address: true,
+    internal_address_config: {
+      cidr_ranges: [{ address_prefix: "127.0.0.0", prefix_len: 8 }],
+    },
     http_filters: [
       {
         name: "envoy.filters.http.cors",
@@ -160,6 +164,7 @@ const routeConfig = {
       include_request_attempt_count: true,
       routes: [
         ...SECURITY_ROUTES,
+        ...RESILIENCE_ROUTES,
         to({ prefix: "/api/v2" }, "b"),
         to({ path: "/exact" }, "b"),
         to({ path: "/caseless", case_sensitive: false }, "b"),

@@ -118,6 +118,8 @@ function visible(row: Row, response: RawResponse) {
     path: seen.path,
     body: seen.body,
     seen: Object.fromEntries(SEEN_HEADERS.map((name) => [name, seen.headers[name]])),
+    // What a retry has left depends on how long the try before it took.
+    expectedMs: Math.round(Number(seen.headers["x-envoy-expected-rq-timeout-ms"] ?? -1) / 500),
     hasRequestId: /^[0-9a-f]{8}-/.test(seen.headers["x-request-id"] ?? ""),
   };
 }
@@ -142,6 +144,10 @@ const SEEN_HEADERS = [
   "x-envoy-attempt-count",
   "x-envoy-original-path",
   "x-envoy-internal",
+  "x-envoy-upstream-rq-timeout-ms",
+  "x-envoy-retry-on",
+  "x-envoy-max-retries",
+  "grpc-timeout",
   "x-gone",
   "x-set",
   "x-add",
@@ -166,7 +172,7 @@ async function ask(protocols: Protocols, places: Places, run: string): Promise<R
   const answers = new Map<string, RawResponse>();
   const send = async (row: Row): Promise<void> => {
     // Failures are counted per key, and each proxy starts with none.
-    const request = marked(row, rowIndex(row)).replace(/key=(KEY\d)/, `key=$1-${run}`);
+    const request = marked(row, rowIndex(row)).replace(/key=(KEY\d+)/, `key=$1-${run}`);
     const http2 = protocols.client === "http2" ? asHttp2({ ...row, request }) : undefined;
     const response =
       http2 === undefined
@@ -221,7 +227,7 @@ function comparable(row: Row, line: string): string {
 }
 
 const COUNTERS =
-  /^(cluster\.[a-z]+\.(upstream_rq_(\d\d\d|\dxx|total|completed|timeout|per_try_timeout|retry|retry_success|retry_overflow|retry_limit_exceeded|pending_overflow)|retry\.upstream_rq_.*|upstream_cx_connect_(fail|timeout))|(limit\w*\.http_local_rate_limit\..*)|http\.table\.(rbac\..*|jwt_authn\.(allowed|denied)|downstream_rq_(total|[1-5]xx)|rq_direct_response|rq_redirect|no_route|no_cluster|fault\..*)): (\d+)$/;
+  /^(cluster\.[a-z]+\.(upstream_rq_(\d\d\d|\dxx|total|completed|timeout|per_try_timeout|retry|retry_success|retry_overflow|retry_limit_exceeded|retry_backoff_exponential|retry_backoff_ratelimited|per_try_idle_timeout|pending_overflow)|retry\.upstream_rq_.*|upstream_cx_connect_(fail|timeout))|(limit\w*\.http_local_rate_limit\..*)|http\.table\.(rbac\..*|jwt_authn\.(allowed|denied)|downstream_rq_(total|[1-5]xx)|rq_direct_response|rq_redirect|no_route|no_cluster|fault\..*)): (\d+)$/;
 
 async function statsOf(admin: number): Promise<Run["stats"]> {
   const response = await fetch(`http://127.0.0.1:${admin}/stats`);

@@ -225,7 +225,7 @@ test("defaults are Envoy's: 15 s, one retry with 25..250 ms, 503 for a missing c
   const table = compile(one(to({ prefix: "/" }, { retry_policy: { retry_on: "5xx, reset" } })));
   const action = table.virtualHost("x")?.routes[0]?.action;
   assert.ok(action?.kind === "forward");
-  assert.equal(action.timeoutMs, 15_000);
+  assert.equal(action.timeouts.timeoutMs, 15_000);
   assert.equal(action.clusterNotFoundStatus, 503);
   assert.deepEqual(action.retry && [...action.retry.retryOn], ["5xx", "reset"]);
   assert.deepEqual(

@@ -100,6 +100,11 @@ for (const [path, target, to, expected] of REWRITES) {
 const policy = (on: string, codes: number[] = []) => ({
   retryOn: new Set(on.split(",")),
   retriableStatusCodes: new Set(codes),
+  retriableHeaders: [{ name: "x-busy", matches: (value: string | undefined) => value === "1" }],
+});
+const answer = (status: number, headers: Readonly<Record<string, string>> = {}) => ({
+  status,
+  header: (name: string) => headers[name],
 });
 const RESPONSES = [
   ["5xx", 500, true],
@@ -112,20 +117,25 @@ const RESPONSES = [
 ] as const;
 for (const [on, status, expected] of RESPONSES) {
   test(`retry_on ${on}: ${status} is ${expected ? "" : "not "}retried`, () =>
-    assert.equal(retriesResponse(policy(on), status, false, undefined), expected));
+    assert.equal(retriesResponse(policy(on), answer(status)), expected));
 }
 
-test("status codes, rate limits and gRPC statuses have their own tokens", () => {
-  assert.equal(
-    retriesResponse(policy("retriable-status-codes", [418]), 418, false, undefined),
-    true,
-  );
-  assert.equal(retriesResponse(policy("5xx", [418]), 418, false, undefined), false);
-  assert.equal(retriesResponse(policy("5xx"), 503, true, undefined), false);
-  assert.equal(retriesResponse(policy("envoy-ratelimited"), 429, true, undefined), true);
-  assert.equal(retriesResponse(policy("unavailable"), 200, false, "14"), true);
-  assert.equal(retriesResponse(policy("unavailable"), 200, false, "13"), false);
-});
+for (const [on, status, headers, expected] of [
+  ["retriable-status-codes", 418, {}, true],
+  ["5xx", 418, {}, false],
+  ["5xx", 503, { "x-envoy-ratelimited": "true" }, false],
+  ["envoy-ratelimited", 429, { "x-envoy-ratelimited": "true" }, true],
+  ["unavailable", 200, { "grpc-status": "14" }, true],
+  ["unavailable", 200, { "grpc-status": "13" }, false],
+  ["retriable-headers", 200, { "x-busy": "1" }, true],
+  ["retriable-headers", 200, { "x-busy": "0" }, false],
+  ["retriable-headers", 200, {}, false],
+  ["5xx", 200, { "x-busy": "1" }, false],
+] as const) {
+  test(`retry_on ${on}: ${status} with ${JSON.stringify(headers)}: ${expected}`, () => {
+    assert.equal(retriesResponse(policy(on, [418]), answer(status, headers)), expected);
+  });
+}
 
 const RESETS = [
   ["connect-failure", "remote connection failure", false, true],

@@ -15,6 +15,7 @@ import {
   startHttp,
   startProxy,
   startTcp,
+  timeouts,
   waitFor,
 } from "../../support/proxy-fixture.ts";
 
@@ -132,7 +133,9 @@ const ROWS: readonly Row[] = [
   {
     name: "route timeout",
     setUp: async (t) =>
-      httpConfig(one(await rawUpstream(t, "", "keep")), [route(forwardTo("a", { timeoutMs: 40 }))]),
+      httpConfig(one(await rawUpstream(t, "", "keep")), [
+        route(forwardTo("a", { timeouts: timeouts(40) })),
+      ]),
     status: 504,
     body: "upstream request timeout",
     flags: "UT",
@@ -559,7 +562,10 @@ test("the route's timeout is for the whole response: one that stalls is broken o
   });
   const proxy = await startProxy(
     t,
-    httpConfig([cluster("a", [endpoint(port)])], [route(forwardTo("a", { timeoutMs: 200 }))]),
+    httpConfig(
+      [cluster("a", [endpoint(port)])],
+      [route(forwardTo("a", { timeouts: timeouts(200) }))],
+    ),
   );
   const response = await fetch(`http://127.0.0.1:${proxy.port}/`);
   assert.equal(response.status, 200);

@@ -6,6 +6,7 @@ import {
   type LocalityHosts,
   type PlacedHost,
 } from "./host-sets.ts";
+import { loadWithoutTried } from "./previous-priorities.ts";
 import {
   choosePriority,
   type PriorityHealth,
@@ -49,6 +50,7 @@ export class PriorityBalancer<Host> {
   readonly #options: PriorityBalancerOptions<Host>;
   readonly #sets: readonly HostSet<Host>[];
   readonly #isPanic: readonly boolean[];
+  readonly #availability: PriorityLoad;
   /** Healthy (or, in a panic, all) hosts by priority, then degraded ones. */
   readonly #pickers: (HostPicker<Host> | undefined)[] = [];
 
@@ -63,6 +65,7 @@ export class PriorityBalancer<Host> {
     const plan = planPriorities(this.priorities, options);
     this.load = plan.load;
     this.#isPanic = plan.isPanic;
+    this.#availability = plan.availability;
     // Rings and tables are costly: those that will be used are made before a request waits for them.
     for (const [priority, percent] of plan.load.healthy.entries()) {
       if (percent > 0) this.#picker(priority, false);
@@ -78,6 +81,11 @@ export class PriorityBalancer<Host> {
     const point = hash === undefined ? this.#options.random() * 100 : Number(hash % 100n);
     const { priority, isDegraded } = choosePriority(load, Math.floor(point));
     return this.#pickIn(priority, isDegraded, hash, attempt);
+  }
+
+  /** The load of a retry after tries in these priorities; undefined = the usual. */
+  loadWithoutTried(tried: readonly number[], updateFrequency: number): PriorityLoad | undefined {
+    return loadWithoutTried(this.#availability, tried, updateFrequency);
   }
 
   #pickIn(

@@ -15,6 +15,8 @@ export interface PriorityLoad {
 
 /** `load` with the priorities that are so ill that all of their hosts are used. */
 export interface PriorityPlan {
+  /** What each priority can take of its hosts' load, in percent. */
+  readonly availability: PriorityLoad;
   readonly load: PriorityLoad;
   readonly isPanic: readonly boolean[];
 }
@@ -39,15 +41,16 @@ export function planPriorities(
   settings: Settings,
 ): PriorityPlan {
   const { overprovisioningFactor } = settings;
-  const availability = (count: number, hosts: number): number =>
+  const percentOf = (count: number, hosts: number): number =>
     hosts === 0 ? 0 : Math.min(100, Math.floor((overprovisioningFactor * count) / hosts));
-  const healthy = priorities.map((p) => availability(p.healthy, p.hosts));
-  const degraded = priorities.map((p) => availability(p.degraded, p.hosts));
+  const healthy = priorities.map((p) => percentOf(p.healthy, p.hosts));
+  const degraded = priorities.map((p) => percentOf(p.degraded, p.hosts));
   const total = totalAvailability(healthy, degraded);
   const isPanic = priorities.map((p) => total < 100 && panics(p, settings.panicThresholdPercent));
   const isTotalPanic = priorities.length > 0 && isPanic.every(Boolean);
-  if (isTotalPanic) return { load: loadByHosts(priorities), isPanic };
-  return { load: loadByAvailability(healthy, degraded), isPanic };
+  const availability = { healthy, degraded };
+  if (isTotalPanic) return { availability, load: loadByHosts(priorities), isPanic };
+  return { availability, load: loadByAvailability(healthy, degraded), isPanic };
 }
 
 /** Spreads 100 % over priorities by what they can take, healthy before degraded. */

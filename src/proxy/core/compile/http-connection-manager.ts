@@ -3,6 +3,7 @@ import {
   type envoy_extensions_filters_network_http_connection_manager_v3_HttpConnectionManager as HttpConnectionManager,
 } from "../../../xds/index.ts";
 import type { HostNormalization } from "../host-normalization.ts";
+import { ipRange } from "../ip-range.ts";
 import type { PathNormalization } from "../path-normalization.ts";
 import type { HttpConnectionManagerConfig, RouteTable } from "../runtime-config.ts";
 import { compileAccessLogs } from "./access-log.ts";
@@ -45,7 +46,6 @@ export function compileHttpConnectionManager(
   // CodecType: 0 AUTO, 1 HTTP1, 2 HTTP2, 3 HTTP3
   if ((manager.codec_type ?? 0) > 2) scope.at("codec_type").fail("must be AUTO, HTTP1 or HTTP2");
   const filters = compileHttpFilters(manager.http_filters ?? [], context, scope.at("http_filters"));
-  checkIgnored(manager, scope);
   const inline =
     manager.route_config &&
     compileRouteTable(manager.route_config, context, scope.at("route_config"));
@@ -97,6 +97,9 @@ function fixedPart(
     idleTimeoutMs: durationToMs(common?.idle_timeout) ?? DEFAULT_IDLE_TIMEOUT_MS,
     streamIdleTimeoutMs:
       durationToMs(manager.stream_idle_timeout) ?? DEFAULT_STREAM_IDLE_TIMEOUT_MS,
+    maxStreamDurationMs: durationToMs(common?.max_stream_duration) ?? 0,
+    requestTimeoutMs: durationToMs(manager.request_timeout) ?? 0,
+    isInternalAddress: compileInternalAddresses(manager, scope.at("internal_address_config")),
     requestHeadersTimeoutMs: durationToMs(manager.request_headers_timeout) ?? 0,
     http10: manager.http_protocol_options?.accept_http_10
       ? { defaultHost: manager.http_protocol_options.default_host_for_http_10 || undefined }
@@ -132,8 +135,15 @@ function compileHosts(manager: HttpConnectionManager, scope: Scope): HostNormali
   return { stripsPort: stripsAny ? "any" : stripsMatching ? "matching" : "no", stripsTrailingDot };
 }
 
-function checkIgnored(manager: HttpConnectionManager, scope: Scope): void {
-  if (manager.request_timeout && (durationToMs(manager.request_timeout) ?? 0) > 0) {
-    scope.at("request_timeout").fail("is not supported");
-  }
+/** Without ranges nobody is internal, as in Envoy since 1.33. */
+function compileInternalAddresses(
+  { internal_address_config: config }: HttpConnectionManager,
+  scope: Scope,
+): HttpConnectionManagerConfig["isInternalAddress"] {
+  const ranges = (config?.cidr_ranges ?? []).flatMap((range, i) => {
+    const test = ipRange(range.address_prefix ?? "", range.prefix_len?.value ?? 0);
+    if (test === undefined) scope.at("cidr_ranges", i).fail("must be an address with its length");
+    return test ?? [];
+  });
+  return ranges.length === 0 ? undefined : (ip) => ranges.some((contains) => contains(ip));
 }

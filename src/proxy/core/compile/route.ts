@@ -7,6 +7,7 @@ import {
   type envoy_config_route_v3_RouteConfiguration,
   type envoy_config_route_v3_VirtualHost,
 } from "../../../xds/index.ts";
+import type { RouteTimeouts } from "../route-timeouts.ts";
 import type {
   FilterOverride,
   PathMatcher,
@@ -216,7 +217,8 @@ function compileForward(
     terminatesConnect: terminatesConnect(upgrades, scope.at("upgrade_configs")),
     totalWeight: clusters.reduce((sum, choice) => sum + choice.weight, 0),
     isHighPriority: (action.priority ?? 0) === 1,
-    timeoutMs: durationToMs(action.timeout) ?? DEFAULT_ROUTE_TIMEOUT_MS,
+    timeouts: compileTimeouts(action),
+    idleTimeoutMs: durationToMs(action.idle_timeout),
     // The route's policy replaces the virtual host's as a whole.
     retry: compileRetryPolicy(action.retry_policy, scope.at("retry_policy")) ?? around.hostRetry,
     prefixRewrite: action.prefix_rewrite || undefined,
@@ -234,6 +236,22 @@ function compileForward(
     }),
     clusterNotFoundStatus:
       CLUSTER_NOT_FOUND_STATUS[action.cluster_not_found_response_code ?? 0] ?? 503,
+  };
+}
+
+function compileTimeouts(action: envoy_config_route_v3_RouteAction): RouteTimeouts {
+  const { max_stream_duration: duration } = action;
+  return {
+    timeoutMs: durationToMs(action.timeout) ?? DEFAULT_ROUTE_TIMEOUT_MS,
+    maxStreamDuration: duration
+      ? {
+          limitMs: durationToMs(duration.max_stream_duration),
+          grpcHeaderMaxMs: durationToMs(duration.grpc_timeout_header_max),
+          grpcHeaderOffsetMs: durationToMs(duration.grpc_timeout_header_offset) ?? 0,
+        }
+      : undefined,
+    maxGrpcTimeoutMs: durationToMs(action.max_grpc_timeout),
+    grpcTimeoutOffsetMs: durationToMs(action.grpc_timeout_offset) ?? 0,
   };
 }
 
