@@ -1,19 +1,15 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
+import { test } from "node:test";
 import { startLoadClient } from "../../src/cli/demo/load-client.ts";
 import { systemClock } from "../../src/runtime/index.ts";
-import { type SerinProcess, startSerin } from "../support/serin-process.ts";
-import { findTool, skipWithout } from "../support/tools.ts";
+import { eventually, kubectlOf, podIp, temporary, up } from "../support/serin-cluster.ts";
+import { startSerin } from "../support/serin-process.ts";
+import { skipWithout } from "../support/tools.ts";
 
 const skip = skipWithout("kubectl");
-const DEADLINE_MS = 120_000;
 
 test("serin up runs the textbook's application with sidecars and survives kill -9 in the middle of a rollout", {
   skip,
@@ -40,7 +36,7 @@ test("serin up runs the textbook's application with sidecars and survives kill -
   assert.match(pods, /^productpage-v1-\S+ +2\/2 +Running/m, pods);
 
   const load = startLoadClient({
-    url: `http://${await productpageIp(kubectl)}:9080/api/v1/products/0/reviews`,
+    url: `http://${await podIp(kubectl, "productpage")}:9080/api/v1/products/0/reviews`,
     requestsPerSecond: 40,
     clock: systemClock,
   });
@@ -55,7 +51,7 @@ test("serin up runs the textbook's application with sidecars and survives kill -
   await first.kill("SIGKILL");
   await up(t, dataDir);
   await kubectl("rollout", "status", "deployment/productpage-v1", "--timeout=90s");
-  load.retarget(`http://${await productpageIp(kubectl)}:9080/api/v1/products/0/reviews`);
+  load.retarget(`http://${await podIp(kubectl, "productpage")}:9080/api/v1/products/0/reviews`);
   await kubectl(
     "wait",
     "--for=jsonpath={.status.phase}=Succeeded",
@@ -113,47 +109,6 @@ test("a taken port and an unusable data directory are one sentence and exit code
   assert.match(onFile.output(), /^serin: .*a-file.*$/m);
   assert.doesNotMatch(onFile.output(), /\n\s+at /);
 });
-
-async function up(t: TestContext, dataDir: string): Promise<SerinProcess> {
-  const serin = startSerin(t, ["up", "--data-dir", dataDir, "--api-port", "0"]);
-  await serin.printed(/^ready$/m);
-  return serin;
-}
-
-function temporary(): string {
-  const dir = mkdtempSync(join(tmpdir(), "serin-up-"));
-  // At the very end: hooks of a test run in order, and the cluster that writes here is stopped later.
-  process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
-  return dir;
-}
-
-type Kubectl = (...args: readonly string[]) => Promise<string>;
-
-function kubectlOf(dataDir: string): Kubectl {
-  const env = {
-    PATH: process.env["PATH"] ?? "",
-    HOME: dataDir,
-    KUBECONFIG: `${dataDir}/kubeconfig`,
-  };
-  return async (...args) => {
-    const options = { env, timeout: DEADLINE_MS };
-    const { stdout } = await promisify(execFile)(findTool("kubectl") ?? "kubectl", args, options);
-    return stdout;
-  };
-}
-
-async function productpageIp(kubectl: Kubectl): Promise<string> {
-  const path = "jsonpath={.items[0].status.podIP}";
-  return (await kubectl("get", "pods", "-l", "app=productpage", "-o", path)).trim();
-}
-
-async function eventually(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const deadlineMs = Date.now() + DEADLINE_MS;
-  while (!(await holds())) {
-    if (Date.now() > deadlineMs) throw new Error(`gave up waiting until ${what}`);
-    await sleep(100);
-  }
-}
 
 async function occupiedPort(): Promise<{ server: Server; port: number }> {
   const server = createServer().listen(0, "127.0.0.1");
