@@ -117,7 +117,8 @@ function apply(seedOf: Seed, bytes: Uint8Array, input: string): void {
     for (const { network } of listener.chains) {
       if (network.kind !== "http") continue;
       const host = network.routeTable()?.virtualHost("table.test");
-      if (host !== undefined) selectRoute(host.routes, "/rx/a?n=1", { get: () => "jason" });
+      if (host !== undefined)
+        selectRoute(host.routes, "/rx/a?n=1", { get: () => "jason", sample: 0 });
     }
   }
 }

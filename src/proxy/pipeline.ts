@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { ClusterConfig, RouteActionConfig, RouteConfig } from "./config/runtime-config.ts";
 import { type RequestHash, requestHash } from "./core/hash-policy.ts";
 import { normalizeHost } from "./core/host-normalization.ts";
+import { rewrittenHost } from "./core/host-rewrite.ts";
 import { parseHostPort } from "./core/original-dst.ts";
 import { normalizeRequestTarget } from "./core/path-normalization.ts";
 import { connectRoutes, pathOf, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
@@ -9,6 +10,7 @@ import { allowsUpgrade, wantedUpgrade } from "./core/upgrade.ts";
 import { runFilters } from "./filters.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
 import { mutateHeaders } from "./http1/header-mutation.ts";
+import { setHost } from "./http1/set-host.ts";
 import type { Destination } from "./net/original-destination.ts";
 import { requestPolicy } from "./request-policy.ts";
 import type { Tunnel } from "./streams.ts";
@@ -198,7 +200,11 @@ function redirect(
   action: Extract<RouteActionConfig, { kind: "redirect" }>,
 ): void {
   count(exchange, "rq_direct_response");
-  const location = action.location(exchange.target, exchange.head.authority);
+  const location = action.location(
+    exchange.target,
+    exchange.head.authority,
+    exchange.head.headers.first("x-forwarded-proto") ?? exchange.scheme,
+  );
   exchange.reply(
     { status: action.status, body: "", details: "direct_response", isOverloaded: false },
     [["location", Buffer.from(location, "utf8").toString("latin1")]],
@@ -209,9 +215,12 @@ function redirect(
 function chooseCluster(exchange: Exchange, action: ForwardAction): void {
   const { context, config } = exchange;
   const random = action.clusters.length > 1 ? context.random() : 0;
-  exchange.clusterChoice = pickWeighted(action.clusters, action.totalWeight, random);
-  if (exchange.clusterChoice === undefined) return;
-  exchange.upstreamCluster = config.cluster(exchange.clusterChoice.cluster);
+  const choice = pickWeighted(action.clusters, action.totalWeight, random);
+  exchange.clusterChoice = choice;
+  if (choice === undefined) return;
+  const { clusterHeader } = choice;
+  const name = clusterHeader === undefined ? choice.cluster : (exchange.get(clusterHeader) ?? "");
+  exchange.upstreamCluster = config.cluster(name);
 }
 
 function count(exchange: Exchange, stat: string): void {
@@ -231,14 +240,13 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
   exchange.attemptCount = 1;
   if (choice.requestHeaders !== undefined) mutateHeaders(headers, choice.requestHeaders, exchange);
   if (route.requestHeaders !== undefined) mutateHeaders(headers, route.requestHeaders, exchange);
+  rewriteHost(exchange, action, choice.hostRewrite);
   const rewritten = rewrittenTarget(exchange.target, route, action);
   if (rewritten !== undefined) {
     exchange.originalPath = exchange.target;
     headers.set("x-envoy-original-path", exchange.target);
     exchange.target = rewritten;
   }
-  const hostRewrite = action.hostRewrite ?? choice.hostRewrite;
-  if (hostRewrite !== undefined) headers.set("host", hostRewrite);
   const policy = requestPolicy(exchange, action);
   if (head.expectsContinue) {
     // As Envoy by default: the proxy invites the body itself and the upstream never hears of it.
@@ -253,6 +261,7 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
     mirrors: action.mirrors,
     includeAttemptCount: exchange.virtualHost?.includeAttemptCount ?? false,
     weightedResponseHeaders: choice.responseHeaders,
+    autoHost: action.hostRewrite?.isAutomatic === true ? action.hostRewrite : undefined,
     hash: isHashed(clusterConfig) ? hashOf(exchange, action) : undefined,
     tunnel: tunnelOf(exchange, action),
     destination: clusterConfig.originalDst && destinationOf(exchange, clusterConfig.originalDst),
@@ -267,6 +276,21 @@ function destinationOf(
   const asked = header === undefined ? undefined : head.headers.first(header);
   const named = asked === undefined ? undefined : parseHostPort(asked);
   return named ?? connection.originalDestination;
+}
+
+function rewriteHost(
+  exchange: Exchange,
+  { hostRewrite }: ForwardAction,
+  ofChoice: string | undefined,
+): void {
+  if (hostRewrite === undefined && ofChoice === undefined) return;
+  const { headers } = exchange.head;
+  const appends = hostRewrite?.appendsForwardedHost === true;
+  // One after the other, as Envoy: the route's has the last word.
+  if (ofChoice !== undefined) setHost(headers, ofChoice, appends);
+  if (hostRewrite === undefined) return;
+  const ofRoute = rewrittenHost(hostRewrite, pathOf(exchange.target), (name) => exchange.get(name));
+  if (ofRoute !== undefined) setHost(headers, ofRoute, appends);
 }
 
 /** The target that the upstream sees, where the route rewrites it. */

@@ -182,6 +182,17 @@ export function retryPolicy(retryOn: string, options: Partial<RetryPolicy> = {})
   };
 }
 
+/** A route that gives the upstream another host. */
+export function hostRewrite(literal: string): NonNullable<Forward["hostRewrite"]> {
+  return {
+    literal,
+    header: undefined,
+    pathRegex: undefined,
+    isAutomatic: false,
+    appendsForwardedHost: false,
+  };
+}
+
 /** A route's timeouts with nothing but the usual one; 0 = none. */
 export function timeouts(timeoutMs: number): Forward["timeouts"] {
   return {

@@ -2,6 +2,8 @@
 export interface HeaderSource {
   /** All values of a header joined by ","; pseudo headers as `:method`. Undefined when absent. */
   get(name: string): string | undefined;
+  /** In [0, 1), the same whenever asked: which requests take a route that is for a part of them. */
+  readonly sample: number;
 }
 
 type PathMatcherLike =
@@ -20,6 +22,7 @@ interface NamedMatcher {
 }
 
 interface RouteLike {
+  readonly fraction?: number | undefined;
   readonly path: PathMatcherLike;
   readonly headers: readonly NamedMatcher[];
   readonly queryParameters: readonly NamedMatcher[];
@@ -46,6 +49,7 @@ export function selectRoute<Route extends RouteLike>(
   for (const route of routes) {
     if (
       matchesPath(route.path, path, headers) &&
+      (route.fraction === undefined || headers.sample < route.fraction) &&
       matchesHeaders(route, headers) &&
       (route.queryParameters.length === 0 || matchesQuery(route, target.slice(path.length + 1)))
     ) {

@@ -12,6 +12,7 @@ import type { CorsPolicy } from "./cors.ts";
 import type { HashPolicy } from "./hash-policy.ts";
 import type { HealthCheckConfig } from "./health-check.ts";
 import type { HostNormalization } from "./host-normalization.ts";
+import type { HostRewrite } from "./host-rewrite.ts";
 import type { JwtRequirement } from "./jwt.ts";
 import type { DynamicMetadata } from "./metadata.ts";
 import type { OutlierDetectionConfig } from "./outlier.ts";
@@ -90,6 +91,8 @@ export type HeaderMutation = readonly HeaderEdits[];
 
 export interface WeightedClusterChoice {
   readonly cluster: string;
+  /** The request header that names the cluster, in place of `cluster`. Lower case. */
+  readonly clusterHeader?: string;
   readonly weight: number;
   /** Where the route has none. */
   readonly hostRewrite: string | undefined;
@@ -123,7 +126,7 @@ export type RouteActionConfig =
       readonly regexRewrite:
         | { readonly pattern: RegExp; readonly substitution: string }
         | undefined;
-      readonly hostRewrite: string | undefined;
+      readonly hostRewrite: HostRewrite | undefined;
       readonly mirrors: readonly MirrorPolicy[];
       /** What a consistent hashing balancer places the request by. */
       readonly hashPolicies: readonly HashPolicy[];
@@ -138,7 +141,8 @@ export type RouteActionConfig =
   | {
       readonly kind: "redirect";
       readonly status: number;
-      location(path: string, host: string): string;
+      /** `scheme` of the request as the client sees it. */
+      location(path: string, host: string, scheme: string): string;
     };
 
 /** Faults to inject on purpose: first the delay, then the abort. */
@@ -221,6 +225,8 @@ export interface RouteConfig {
   readonly name: string;
   readonly path: PathMatcher;
   readonly headers: readonly HeaderMatcher[];
+  /** Of the requests that match otherwise, 0..1 take the route; undefined = all. */
+  readonly fraction?: number | undefined;
   /** On the first value of each parameter, as sent (not decoded). */
   readonly queryParameters: readonly HeaderMatcher[];
   readonly action: RouteActionConfig;

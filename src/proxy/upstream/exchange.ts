@@ -37,6 +37,7 @@ import {
 import type { HeaderSource } from "../core/route.ts";
 import { mutateHeaders } from "../http1/header-mutation.ts";
 import { localReplyHead } from "../http1/local-reply.ts";
+import { setHost } from "../http1/set-host.ts";
 import { formatAddress } from "../net/connection-info.ts";
 import type { Destination } from "../net/original-destination.ts";
 import { Deadline, type DeadlineOwner } from "../net/timer-wheel.ts";
@@ -72,6 +73,8 @@ export interface ForwardPlan {
   readonly weightedResponseHeaders: HeaderMutation | undefined;
   readonly hash: RequestHash | undefined;
   readonly isHighPriority: boolean;
+  /** The request gets the name of its endpoint, where that has one. */
+  readonly autoHost: { readonly appendsForwardedHost: boolean } | undefined;
   readonly tunnel: Tunnel | undefined;
   /** The host of a cluster that passes on to where requests were going. */
   readonly destination: Destination | undefined;
@@ -133,6 +136,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #durationMs: number | undefined;
   #phase: Phase = "start";
   #plan: ForwardPlan | undefined;
+  #sample: number | undefined;
   #host: HostPool | undefined;
   /** Of the latest try, over or not. */
   #lastHost: HostPool | undefined;
@@ -251,6 +255,12 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   }
   get isFinished(): boolean {
     return this.#phase === "finished";
+  }
+
+  /** In [0, 1), the same for the whole request. */
+  get sample(): number {
+    this.#sample ??= this.context.random();
+    return this.#sample;
   }
 
   /** A header or pseudo header, for matchers. */
@@ -431,6 +441,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#host = host;
     this.#lastHost = host;
     this.upstreamHost = host.endpoint;
+    if (plan.autoHost !== undefined && host.endpoint.hostname !== "") {
+      setHost(this.head.headers, host.endpoint.hostname, plan.autoHost.appendsForwardedHost);
+    }
     this.#attemptStartMs = this.attemptCount === 1 ? this.startTimeMs : performance.now();
     host.activeRequests += 1;
     const isAccepted =

@@ -1,4 +1,5 @@
 import { RESILIENCE_ROUTES } from "./table-resilience.ts";
+import { ROUTING_ROUTES } from "./table-routing.ts";
 import { SECURITY_FILTERS, SECURITY_ROUTES } from "./table-security.ts";
 
 const TYPE = "type.googleapis.com/";
@@ -27,6 +28,7 @@ export function tableBootstrap(ports: TablePorts, isHttp2: boolean): string {
       clusters: [
         cluster("a", [ports.a]),
         cluster("b", [ports.b]),
+        withHostname(cluster("named", [ports.a]), "endpoint.test"),
         { ...cluster("ring", [ports.a, ports.b]), lb_policy: "RING_HASH" },
         { ...cluster("maglev", [ports.a, ports.b]), lb_policy: "MAGLEV" },
         cluster("dead", [ports.dead]),
@@ -57,6 +59,14 @@ function plainCluster(name: string, ports: readonly number[]) {
       endpoints: [{ lb_endpoints: ports.map((p) => ({ endpoint: { address: address(p) } })) }],
     },
   };
+}
+
+/** Gives the cluster's endpoints a name. */
+function withHostname(cluster: ReturnType<typeof plainCluster>, hostname: string) {
+  const endpoints = cluster.load_assignment.endpoints.map(({ lb_endpoints: list }) => ({
+    lb_endpoints: list.map(({ endpoint }) => ({ endpoint: { ...endpoint, hostname } })),
+  }));
+  return { ...cluster, load_assignment: { ...cluster.load_assignment, endpoints } };
 }
 
 /** One line per request that says which row it is. */
@@ -160,11 +170,12 @@ const routeConfig = {
     { name: "pre", domains: ["pre.*"], routes: [to({ prefix: "/" }, "b")] },
     {
       name: "table",
-      domains: ["table.test", "table.test:80"],
+      domains: ["table.test", "table.test:80", "table.test:443"],
       include_request_attempt_count: true,
       routes: [
         ...SECURITY_ROUTES,
         ...RESILIENCE_ROUTES,
+        ...ROUTING_ROUTES,
         to({ prefix: "/api/v2" }, "b"),
         to({ path: "/exact" }, "b"),
         to({ path: "/caseless", case_sensitive: false }, "b"),

@@ -144,6 +144,8 @@ const SEEN_HEADERS = [
   "x-envoy-attempt-count",
   "x-envoy-original-path",
   "x-envoy-internal",
+  "x-envoy-original-host",
+  "x-forwarded-host",
   "x-envoy-upstream-rq-timeout-ms",
   "x-envoy-retry-on",
   "x-envoy-max-retries",

@@ -1,4 +1,5 @@
 import { RESILIENCE_ROWS } from "./table-resilience.ts";
+import { ROUTING_ROWS } from "./table-routing.ts";
 import { SECURITY_ROWS } from "./table-security.ts";
 
 /** The table of requests that our proxy and Envoy must answer alike. */
@@ -54,6 +55,7 @@ export const ROWS: readonly Row[] = [
   ...HASHED,
   ...SECURITY_ROWS,
   ...RESILIENCE_ROWS,
+  ...ROUTING_ROWS,
   { name: "prefix", request: get("/api/v2/x"), status: 200, upstream: "b" },
   { name: "prefix is a plain string prefix", request: get("/api/v2x"), status: 200, upstream: "b" },
   { name: "longer than the exact path", request: get("/exact/"), status: 200, upstream: "a" },

@@ -249,6 +249,6 @@ for (const [name, redirect, path, location] of redirects) {
     const table = compile(one({ match: { prefix }, redirect }));
     const action = table.virtualHost("x")?.routes[0]?.action;
     assert.ok(action?.kind === "redirect");
-    assert.equal(action.location(path, "h:80"), location);
+    assert.equal(action.location(path, "h:80", "http"), location);
   });
 }

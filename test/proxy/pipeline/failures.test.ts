@@ -7,6 +7,7 @@ import {
   cluster,
   endpoint,
   forwardTo,
+  hostRewrite,
   httpConfig,
   type ProxyFixture,
   rawClient,
@@ -411,7 +412,7 @@ test("direct answers, redirects, rewrites and header edits", async (t) => {
         { kind: "redirect", status: 301, location: (path, host) => `https://${host}${path}` },
         "/redirect",
       ),
-      route(forwardTo("a", { prefixRewrite: "/new", hostRewrite: "other" }), "/old", {
+      route(forwardTo("a", { prefixRewrite: "/new", hostRewrite: hostRewrite("other") }), "/old", {
         requestHeaders: edits("x-set", "Ã¼", "x-gone"),
         responseHeaders: edits("x-more", "1", "x-drop"),
       }),

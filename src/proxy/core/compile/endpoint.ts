@@ -105,7 +105,7 @@ function compileEndpoint(
     weight: weight?.value ?? 1,
     ...place,
     edsHealth: HEALTH[entry.health_status ?? 0] ?? "UNKNOWN",
-    hostname: entry.endpoint?.hostname ?? "",
+    hostname: entry.endpoint?.hostname || (isIpAddress(address) ? "" : address),
     isCanary: metadataOf(metadata, "envoy.lb")["canary"] === true,
     ...healthCheckOf(entry),
     transportSocketMatch: stringsOf(metadataOf(metadata, "envoy.transport_socket_match")),

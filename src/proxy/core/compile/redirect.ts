@@ -1,5 +1,6 @@
 import type { envoy_config_route_v3_RedirectAction } from "../../../xds/index.ts";
 import type { PathMatcher, RouteActionConfig } from "../runtime-config.ts";
+import { compileRegexRewrite } from "./regex-rewrite.ts";
 import type { Scope } from "./scope.ts";
 
 const STATUS = [301, 302, 303, 307, 308] as const;
@@ -10,15 +11,14 @@ export function compileRedirect(
   path: PathMatcher,
   scope: Scope,
 ): RouteActionConfig {
-  if (redirect.regex_rewrite) scope.at("regex_rewrite").fail("is not supported");
-  const scheme = redirect.https_redirect === true ? "https" : redirect.scheme_redirect || "http";
-  const changesScheme = redirect.https_redirect === true || !!redirect.scheme_redirect;
-  const rewritePath = pathRewriter(redirect, path);
+  const wanted = redirect.https_redirect === true ? "https" : redirect.scheme_redirect || undefined;
+  const rewritePath = pathRewriter(redirect, path, scope);
   return {
     kind: "redirect",
     status: STATUS[redirect.response_code ?? 0] ?? 301,
-    location(requestPath, host) {
-      const authority = redirectAuthority(redirect, host, changesScheme);
+    location(requestPath, host, requestScheme) {
+      const scheme = wanted ?? requestScheme;
+      const authority = redirectAuthority(redirect, host, requestScheme, scheme);
       return `${scheme}://${authority}${rewritePath(requestPath)}`;
     },
   };
@@ -27,21 +27,23 @@ export function compileRedirect(
 function redirectAuthority(
   redirect: envoy_config_route_v3_RedirectAction,
   host: string,
-  changesScheme: boolean,
+  requestScheme: string,
+  scheme: string,
 ): string {
+  const newPort = redirect.port_redirect ? `:${redirect.port_redirect}` : "";
+  if (redirect.host_redirect) return `${redirect.host_redirect}${newPort}`;
   const match = /^(.*?)(?::(\d+))?$/.exec(host);
-  const name = redirect.host_redirect || (match?.[1] ?? host);
-  if (redirect.port_redirect) return `${name}:${redirect.port_redirect}`;
-  const port = match?.[2];
-  // A scheme change drops the old scheme's default port, which would be wrong under the new one.
-  const keepsPort =
-    port !== undefined && !redirect.host_redirect && !(changesScheme && /^(80|443)$/.test(port));
-  return keepsPort ? `${name}:${port}` : name;
+  const name = match?.[1] ?? host;
+  if (newPort !== "") return `${name}${newPort}`;
+  // A change of scheme drops the former scheme's own port, which would be wrong under the new one.
+  const isFormerDefault = match?.[2] === (requestScheme === "https" ? "443" : "80");
+  return scheme !== requestScheme && isFormerDefault ? name : host;
 }
 
 function pathRewriter(
   redirect: envoy_config_route_v3_RedirectAction,
   matcher: PathMatcher,
+  scope: Scope,
 ): (path: string) => string {
   const stripQuery = redirect.strip_query ?? false;
   const split = (path: string): readonly [string, string] => {
@@ -58,6 +60,13 @@ function pathRewriter(
     return (path) => {
       const [bare, query] = split(path);
       return prefixRewrite + bare.slice(length ?? bare.length) + query;
+    };
+  }
+  const regex = compileRegexRewrite(redirect.regex_rewrite, scope.at("regex_rewrite"));
+  if (regex !== undefined) {
+    return (path) => {
+      const [bare, query] = split(path);
+      return bare.replace(regex.pattern, regex.substitution) + query;
     };
   }
   return (path) => split(path).join("");

@@ -1,5 +1,6 @@
 import type { envoy_config_route_v3_RouteMatch as RouteMatch } from "../../../xds/index.ts";
-import type { PathMatcher, RouteConfig } from "../runtime-config.ts";
+import { isGrpcContentType } from "../grpc.ts";
+import type { HeaderMatcher, PathMatcher, RouteConfig } from "../runtime-config.ts";
 import { fraction } from "./fraction.ts";
 import { compileRegex } from "./regex.ts";
 import type { Scope } from "./scope.ts";
@@ -9,23 +10,32 @@ import { compileHeaderMatcher, compileQueryMatcher } from "./string-matcher.ts";
 export function compileRouteMatch(
   message: RouteMatch | null | undefined,
   scope: Scope,
-): Pick<RouteConfig, "path" | "headers" | "queryParameters"> {
+): Pick<RouteConfig, "path" | "headers" | "queryParameters" | "fraction"> {
   if (!message) scope.fail("is required");
   const match = message ?? {};
   const path = compilePath(match, scope);
-  if (match.runtime_fraction && fraction(match.runtime_fraction.default_value) < 1) {
-    scope.at("runtime_fraction").fail("below 100 % is not supported");
+  for (const field of ["path_match_policy", "tls_context"] as const) {
+    if (match[field]) scope.at(field).fail("is not supported");
+  }
+  if ((match.dynamic_metadata ?? []).length > 0) {
+    scope.at("dynamic_metadata").fail("is not supported");
   }
   return {
     path,
-    headers: (match.headers ?? []).map((header, i) =>
-      compileHeaderMatcher(header, scope.at("headers", i)),
-    ),
+    fraction: match.runtime_fraction ? fraction(match.runtime_fraction.default_value) : undefined,
+    headers: [
+      ...(match.grpc ? [GRPC] : []),
+      ...(match.headers ?? []).map((header, i) =>
+        compileHeaderMatcher(header, scope.at("headers", i)),
+      ),
+    ],
     queryParameters: (match.query_parameters ?? []).map((parameter, i) =>
       compileQueryMatcher(parameter, scope.at("query_parameters", i)),
     ),
   };
 }
+
+const GRPC: HeaderMatcher = { name: "content-type", matches: isGrpcContentType };
 
 function compilePath(match: RouteMatch, scope: Scope): PathMatcher {
   const ignoreCase = match.case_sensitive ? !(match.case_sensitive.value ?? false) : false;

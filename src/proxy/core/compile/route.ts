@@ -23,8 +23,9 @@ import { compileFilterOverrides } from "./filter-overrides.ts";
 import { fraction } from "./fraction.ts";
 import { compileHashPolicies } from "./hash-policy.ts";
 import { compileHeaderMutation, type HeaderLevel } from "./header-mutation.ts";
+import { compileHostRewrite } from "./host-rewrite.ts";
 import { compileRedirect } from "./redirect.ts";
-import { compileSearchRegex } from "./regex.ts";
+import { compileRegexRewrite } from "./regex-rewrite.ts";
 import { compileRetryPolicy } from "./retry-policy.ts";
 import { compileRouteMatch } from "./route-match.ts";
 import type { Scope } from "./scope.ts";
@@ -223,7 +224,7 @@ function compileForward(
     retry: compileRetryPolicy(action.retry_policy, scope.at("retry_policy")) ?? around.hostRetry,
     prefixRewrite: action.prefix_rewrite || undefined,
     regexRewrite: compileRegexRewrite(action.regex_rewrite, scope.at("regex_rewrite")),
-    hostRewrite: action.host_rewrite_literal ?? undefined,
+    hostRewrite: compileHostRewrite(action, scope),
     hashPolicies: compileHashPolicies(action.hash_policy ?? [], scope.at("hash_policy")),
     mirrors: (action.request_mirror_policies ?? []).map((mirror, i) => {
       const mirrorScope = scope.at("request_mirror_policies", i);
@@ -255,25 +256,6 @@ function compileTimeouts(action: envoy_config_route_v3_RouteAction): RouteTimeou
   };
 }
 
-/** RE2's `\\1` is JavaScript's `$1`; a backslash before anything else is an error, as in RE2. */
-function compileRegexRewrite(
-  rewrite: envoy_config_route_v3_RouteAction["regex_rewrite"],
-  scope: Scope,
-): Extract<RouteActionConfig, { kind: "forward" }>["regexRewrite"] {
-  if (!rewrite) return undefined;
-  const pattern = compileSearchRegex(rewrite.pattern, scope.at("pattern"));
-  const text = rewrite.substitution ?? "";
-  if (/\\(?![\d\\])/.test(text.replaceAll("\\\\", ""))) {
-    scope.at("substitution").fail("a backslash must be followed by a digit or a backslash");
-  }
-  const substitution = text
-    .replaceAll("$", "$$$$")
-    .replace(/\\(\d|\\)/g, (_, next: string) =>
-      next === "\\" ? "\\" : next === "0" ? "$&" : `$${next}`,
-    );
-  return pattern === undefined ? undefined : { pattern, substitution };
-}
-
 function terminatesConnect(
   upgrades: readonly envoy_config_route_v3_RouteAction_UpgradeConfig[],
   scope: Scope,
@@ -293,12 +275,19 @@ function terminatesConnect(
 }
 
 function refuseUnsupported(action: envoy_config_route_v3_RouteAction, scope: Scope): void {
-  if (typeof action.cluster_header === "string") {
-    scope.at("cluster_header").fail("is not supported");
-  }
   if (action.metadata_match) scope.at("metadata_match").fail("is not supported");
-  if (action.auto_host_rewrite?.value) scope.at("auto_host_rewrite").fail("is not supported");
+  if (action.path_rewrite_policy) scope.at("path_rewrite_policy").fail("is not supported");
+  if (action.internal_redirect_policy) {
+    scope.at("internal_redirect_policy").fail("is not supported");
+  }
 }
+
+const PLAIN_CHOICE = {
+  hostRewrite: undefined,
+  requestHeaders: undefined,
+  responseHeaders: undefined,
+  filterOverrides: undefined,
+};
 
 function compileClusters(
   action: envoy_config_route_v3_RouteAction,
@@ -307,24 +296,24 @@ function compileClusters(
 ): WeightedClusterChoice[] {
   if (typeof action.cluster === "string") {
     if (action.cluster === "") scope.at("cluster").fail("must not be empty");
-    const plain = {
-      hostRewrite: undefined,
-      requestHeaders: undefined,
-      responseHeaders: undefined,
-      filterOverrides: undefined,
-    };
-    return [{ cluster: action.cluster, weight: 1, ...plain }];
+    return [{ cluster: action.cluster, weight: 1, ...PLAIN_CHOICE }];
+  }
+  if (typeof action.cluster_header === "string") {
+    if (action.cluster_header === "") scope.at("cluster_header").fail("must not be empty");
+    const clusterHeader = action.cluster_header.toLowerCase();
+    return [{ cluster: "", clusterHeader, weight: 1, ...PLAIN_CHOICE }];
   }
   if (!action.weighted_clusters) {
-    if (typeof action.cluster_header !== "string") {
-      scope.fail("must set one of cluster, weighted_clusters");
-    }
+    scope.fail("must set one of cluster, cluster_header, weighted_clusters");
     return [];
   }
   const listScope = scope.at("weighted_clusters", "clusters");
   const clusters = (action.weighted_clusters.clusters ?? []).map((entry, i) => {
     const entryScope = listScope.at(i);
-    if (!entry.name) entryScope.at("name").fail("must not be empty");
+    if (!entry.name && !entry.cluster_header) entryScope.at("name").fail("must not be empty");
+    if (entry.name && entry.cluster_header) {
+      entryScope.at("cluster_header").fail("must not be set together with name");
+    }
     if (entry.metadata_match) entryScope.at("metadata_match").fail("is not supported");
     const level = (direction: "request" | "response"): HeaderLevel => ({
       add: entry[`${direction}_headers_to_add`],
@@ -335,6 +324,7 @@ function compileClusters(
     });
     return {
       cluster: entry.name ?? "",
+      ...(entry.cluster_header ? { clusterHeader: entry.cluster_header.toLowerCase() } : {}),
       weight: entry.weight?.value ?? 0,
       hostRewrite: entry.host_rewrite_literal || undefined,
       requestHeaders: compileHeaderMutation([level("request")], around.context),

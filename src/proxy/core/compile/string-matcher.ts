@@ -53,17 +53,48 @@ export function compileHeaderMatcher(
   const name = (matcher.name ?? "").toLowerCase();
   if (name === "") scope.at("name").fail("must not be empty");
   const isInverted = matcher.invert_match ?? false;
-  if (!matcher.string_match) {
+  const test = compileValue(matcher, scope);
+  if (test === undefined) {
     const wantPresent = (matcher.present_match ?? true) !== isInverted;
-    return { name, matches: (value) => (value !== undefined) === wantPresent };
+    const isEmptyPresent = matcher.treat_missing_header_as_empty ?? false;
+    return {
+      name,
+      matches: (value) => (value !== undefined || isEmptyPresent) === wantPresent,
+    };
   }
-  const test = compileStringMatcher(matcher.string_match, scope.at("string_match"));
   if (matcher.treat_missing_header_as_empty ?? false) {
     return { name, matches: (value) => test(value ?? "") !== isInverted };
   }
   // Envoy: an absent header has no value to compare, so it does not match even when inverted.
   return { name, matches: (value) => value !== undefined && test(value) !== isInverted };
 }
+
+/** The test of a header's value; undefined where only its presence counts. */
+function compileValue(
+  matcher: envoy_config_route_v3_HeaderMatcher,
+  scope: Scope,
+): StringPredicate | undefined {
+  if (matcher.string_match) {
+    return compileStringMatcher(matcher.string_match, scope.at("string_match"));
+  }
+  if (matcher.range_match) {
+    const { start, end } = matcher.range_match;
+    const [from, to] = [Number(start ?? 0), Number(end ?? 0)];
+    return (text) => /^[+-]?\d{1,18}$/.test(text) && Number(text) >= from && Number(text) < to;
+  }
+  for (const field of DEPRECATED_MATCHES) {
+    if (matcher[field]) scope.at(field).fail("is not supported, use string_match");
+  }
+  return undefined;
+}
+
+const DEPRECATED_MATCHES = [
+  "exact_match",
+  "prefix_match",
+  "suffix_match",
+  "contains_match",
+  "safe_regex_match",
+] as const;
 
 /** Compiles a query parameter matcher: present, unless a `string_match` says what its value is. */
 export function compileQueryMatcher(
