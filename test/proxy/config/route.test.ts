@@ -192,9 +192,32 @@ const refused: readonly [name: string, json: object, message: RegExp][] = [
     /route\.regex_rewrite\.substitution: a backslash/,
   ],
   [
-    "a cluster from a header",
-    one({ match: { prefix: "/" }, route: { cluster_header: "x" } }),
-    /cluster_header: is not supported/,
+    "internal redirects",
+    one(to({ prefix: "/" }, { internal_redirect_policy: {} })),
+    /route\.internal_redirect_policy: is not supported/,
+  ],
+  [
+    "a rewrite by template",
+    one(to({ prefix: "/" }, { path_rewrite_policy: { name: "x" } })),
+    /route\.path_rewrite_policy: is not supported/,
+  ],
+  [
+    "an unknown retry priority",
+    one(to({ prefix: "/" }, { retry_policy: { retry_priority: { name: "mine" } } })),
+    /route\.retry_policy\.retry_priority: mine is not supported/,
+  ],
+  [
+    "a rate limited back-off without headers",
+    one(to({ prefix: "/" }, { retry_policy: { rate_limited_retry_back_off: {} } })),
+    /rate_limited_retry_back_off\.reset_headers: must not be empty/,
+  ],
+  [
+    "a weighted cluster with two names",
+    one({
+      match: { prefix: "/" },
+      route: { weighted_clusters: { clusters: [{ name: "a", cluster_header: "b", weight: 1 }] } },
+    }),
+    /weighted_clusters\.clusters\[0\]\.cluster_header: must not be set together with name/,
   ],
   ["no match at all", one({ route: { cluster: "c" } }), /match: is required/],
   [
