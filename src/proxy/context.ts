@@ -17,6 +17,10 @@ export interface ProxyContext {
   readonly deadlines: TimerWheel;
   readonly secureContexts: SecureContexts;
   readonly tlsTermination: TlsTermination;
+  /** Other threads listen on the same ports. */
+  readonly sharesPorts: boolean;
+  /** The thread's number, 0 for the main one. */
+  readonly workerId: number;
   /** The whole proxy is going down: every answer says `Connection: close`. */
   isDraining: boolean;
 }

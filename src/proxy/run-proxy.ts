@@ -23,6 +23,7 @@ import { enableLinearRegExpFallback } from "./regexp-engine.ts";
 import { createProxyServer } from "./server.ts";
 import type { MetricsServiceSink } from "./telemetry/metrics-service.ts";
 import { createTelemetry, type Telemetry } from "./telemetry.ts";
+import { WorkerPool } from "./workers.ts";
 import { ConfigStore } from "./xds/config-store.ts";
 import type { WantedNames, XdsResource } from "./xds/resource.ts";
 
@@ -32,6 +33,8 @@ export interface RunProxyOptions {
   readonly bootstrap?: Bootstrap;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Threads that serve the listeners together; 1 by default. */
+  readonly concurrency?: number;
   /** The extra ports of an injected pod. */
   readonly sidecar?: {
     readonly readyAddress: string;
@@ -79,6 +82,7 @@ class DataPlane implements RunningProxy {
   readonly #server: ProxyServer;
   readonly #store: ConfigStore;
   readonly #locals: LocalServer[] = [];
+  readonly #workers: WorkerPool | undefined;
   #ads: AdsClient | undefined;
   #metrics: MetricsServiceSink | undefined;
   #wanted: WantedNames = { endpoints: new Set(), routes: new Set(), secrets: new Set() };
@@ -90,7 +94,10 @@ class DataPlane implements RunningProxy {
   #resolveReady: () => void = () => {};
   #resolveQuit: () => void = () => {};
   #adminPort: number | undefined;
-  readonly #onReopen = (): void => this.#telemetry.accessLog.reopen();
+  readonly #onReopen = (): void => {
+    this.#telemetry.accessLog.reopen();
+    this.#workers?.order({ kind: "reopenLogs" });
+  };
 
   constructor(options: RunProxyOptions, bootstrap: Bootstrap, plan: BootstrapPlan) {
     this.#options = options;
@@ -106,8 +113,19 @@ class DataPlane implements RunningProxy {
     const { clock, logger } = options;
     const self = peerOfNode(plan.node);
     this.#telemetry = createTelemetry({ self, clock, logger });
-    this.#server = createProxyServer({ telemetry: this.#telemetry, clock, logger });
     const headers = peerMetadataHeaders(plan.node);
+    const more = (options.concurrency ?? 1) - 1;
+    if (more > 0) {
+      const start = { self, peerMetadataHeaders: headers, logLevel: logger.level };
+      this.#workers = new WorkerPool(more, start, logger);
+      this.#telemetry.join(this.#workers);
+    }
+    this.#server = createProxyServer({
+      telemetry: this.#telemetry,
+      clock,
+      logger,
+      sharesPorts: more > 0,
+    });
     this.#store = new ConfigStore({
       self,
       clock,
@@ -118,6 +136,7 @@ class DataPlane implements RunningProxy {
         timeOriginMs: performance.timeOrigin,
       },
       onConfig: (config) => this.#apply({ ...config, peerMetadataHeaders: headers }),
+      onUpdate: (update, isStatic) => this.#workers?.order({ kind: "apply", update, isStatic }),
       onWanted: (wanted) => {
         this.#wanted = wanted;
         this.#ads?.want(wanted);
@@ -145,7 +164,7 @@ class DataPlane implements RunningProxy {
     process.off("SIGUSR1", this.#onReopen);
     this.#ads?.stop();
     this.#store.stop();
-    await this.#server.stop(graceMs);
+    await Promise.all([this.#server.stop(graceMs), this.#workers?.stop(graceMs)]);
     this.#metrics?.stop();
     for (const server of this.#locals.splice(0)) await server.stop();
     await this.#telemetry.accessLog.close();
@@ -167,6 +186,7 @@ class DataPlane implements RunningProxy {
           drain: () => {
             this.#state = "DRAINING";
             this.#server.drain();
+            this.#workers?.order({ kind: "drain" });
           },
           quit: () => this.#resolveQuit(),
         },

@@ -24,6 +24,10 @@ export interface ProxyServerOptions {
   readonly logger: Logger;
   /** Numbers in [0, 1); Math.random by default. */
   readonly random?: () => number;
+  /** Other threads listen on the same ports (SO_REUSEPORT). */
+  readonly sharesPorts?: boolean;
+  /** The thread's number; 0 by default. */
+  readonly workerId?: number;
 }
 
 /** The data path, with what tests and the admin interface ask of it. */
@@ -53,6 +57,8 @@ export function createProxyServer(options: ProxyServerOptions): RunningProxyServ
     secureContexts: new SecureContexts(),
     tlsTermination: new TlsTermination(),
     isDraining: false,
+    sharesPorts: options.sharesPorts ?? false,
+    workerId: options.workerId ?? 0,
   };
   const listeners = new Listeners(context);
   let cancelSweep = scheduleSweep();

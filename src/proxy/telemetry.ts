@@ -1,6 +1,7 @@
 import type { Clock, Logger } from "../runtime/index.ts";
 import type { PeerInfo, RequestTelemetry } from "./config/runtime-config.ts";
 import { type AccessLogWriter, createAccessLogWriter } from "./telemetry/access-log-writer.ts";
+import { mergedSeries, type PlainSeries, type PlainStat } from "./telemetry/merged-series.ts";
 import { prometheusText } from "./telemetry/prometheus-text.ts";
 import { RequestMetrics } from "./telemetry/request-metrics.ts";
 import type { Series } from "./telemetry/series.ts";
@@ -12,6 +13,10 @@ export interface Telemetry extends RequestTelemetry {
   readonly accessLog: AccessLogWriter;
   /** All series: Istio's request metrics, then Envoy's stats. */
   series(): readonly Series[];
+  /** Istio's request metrics of this thread. */
+  requestSeries(): readonly Series[];
+  /** Other threads whose counts are to be added, as last heard. */
+  join(others: { stats(): readonly PlainStat[]; requests(): readonly PlainSeries[] }): void;
   /** The body of /stats/prometheus. */
   prometheus(): string;
 }
@@ -27,11 +32,20 @@ export function createTelemetry(options: {
   const write: RequestTelemetry["log"] = (record, accessLogs) => {
     for (const log of accessLogs) accessLog.write(log.path, log.format(record));
   };
-  const series = (): readonly Series[] => [...requests.series(), ...stats.series()];
+  let otherRequests = (): readonly PlainSeries[] => [];
+  const series = (): readonly Series[] => [
+    ...mergedSeries(requests.series(), otherRequests()),
+    ...stats.series(),
+  ];
   return {
     stats,
     accessLog,
     series,
+    requestSeries: () => requests.series(),
+    join(others) {
+      stats.others = () => others.stats();
+      otherRequests = () => others.requests();
+    },
     prometheus: () => prometheusText(series()),
     counter: (name) => stats.counter(name),
     gauge: (name) => stats.gauge(name),

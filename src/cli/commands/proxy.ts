@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { messageOf, SerinError } from "../../base/index.ts";
 import { runProxy, sidecarBootstrap } from "../../proxy/index.ts";
 import { createLogger, systemClock } from "../../runtime/index.ts";
@@ -15,6 +16,7 @@ Usage:
 Flags:
   --bootstrap FILE     node, admin, dynamic_resources (ADS), static_resources, stats_sinks
   --log-level LEVEL    debug | info | warn | error (default info)
+  --concurrency N      threads that serve together; 0 = one per core (default 1)
   --drain-time-s N     how long requests in flight may take after SIGTERM (default 5)
   -h, --help           this text
 
@@ -29,6 +31,7 @@ async function run(args: string[], io: CommandIo): Promise<number> {
       bootstrap: { type: "string" },
       "log-level": { type: "string", default: io.env["SERIN_LOG_LEVEL"] ?? "info" },
       "drain-time-s": { type: "string", default: "5" },
+      concurrency: { type: "string", default: "1" },
     },
     { maxPositionals: 1 },
   );
@@ -50,6 +53,7 @@ async function run(args: string[], io: CommandIo): Promise<number> {
       : { bootstrapText: readText(values.bootstrap) }),
     logger,
     clock: systemClock,
+    concurrency: parseConcurrency(values.concurrency),
   });
   await Promise.race([aborted(io.signal), proxy.quit]);
   await proxy.stop(drainMs);
@@ -75,6 +79,11 @@ function readText(path: string): string {
 function parseSeconds(flag: string, text: string): number {
   if (!/^\d+(\.\d+)?$/.test(text)) throw usage(`--${flag} must be seconds (found ${text})`);
   return Number(text);
+}
+
+function parseConcurrency(text: string): number {
+  if (!/^\d{1,3}$/.test(text)) throw usage(`--concurrency must be a number (found ${text})`);
+  return Number(text) === 0 ? availableParallelism() : Number(text);
 }
 
 function usage(message: string): SerinError {

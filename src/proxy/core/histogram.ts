@@ -6,6 +6,13 @@ export const ENVOY_BUCKETS = [
 
 const BOUNDS = Float64Array.from(ENVOY_BUCKETS);
 
+/** A histogram as it crosses threads: the counts of its buckets, not cumulative. */
+export interface HistogramSnapshot {
+  readonly counts: readonly number[];
+  readonly sum: number;
+  readonly count: number;
+}
+
 /** Counts of observations per bucket; cumulative only when read. No allocation per observation. */
 export class Histogram {
   /** One more than there are bounds: the last is above all of them. */
@@ -25,6 +32,18 @@ export class Histogram {
     this.#counts[low] = (this.#counts[low] as number) + 1;
     this.#sum += value;
     this.#count += 1;
+  }
+
+  /** Everything observed, as data. */
+  snapshot(): HistogramSnapshot {
+    return { counts: [...this.#counts], sum: this.#sum, count: this.#count };
+  }
+
+  /** Adds what another histogram observed. */
+  add({ counts, sum, count }: HistogramSnapshot): void {
+    for (const [i, each] of counts.entries()) this.#counts[i] = (this.#counts[i] ?? 0) + each;
+    this.#sum += sum;
+    this.#count += count;
   }
 
   get count(): number {

@@ -35,6 +35,7 @@ export class Listener {
   /** The chain each HTTP connection was accepted under. */
   readonly #chains = new Map<HttpConnection, FilterChainConfig>();
   readonly #accepted: Counter;
+  readonly #acceptedHere: Counter;
   readonly #active: Counter;
   readonly #noChain: Counter;
   readonly #tlsErrors: Counter;
@@ -49,6 +50,9 @@ export class Listener {
     const { telemetry } = context;
     const stat = `listener.${config.address}_${config.port}`;
     this.#accepted = telemetry.counter(`${stat}.downstream_cx_total`);
+    this.#acceptedHere = telemetry.counter(
+      `${stat}.worker_${context.workerId}.downstream_cx_total`,
+    );
     this.#active = telemetry.gauge(`${stat}.downstream_cx_active`);
     this.#noChain = telemetry.counter(`${stat}.no_filter_chain_match`);
     this.#tlsErrors = telemetry.counter(`${stat}.ssl.connection_error`);
@@ -84,6 +88,7 @@ export class Listener {
           host: this.#config.address,
           port: this.#config.port,
           backlog: 4096,
+          reusePort: this.#context.sharesPorts,
           // As Envoy without ipv4_compat: IPv4 may have a listener of its own on the same port.
           ipv6Only: this.#config.address.includes(":"),
         },
@@ -147,6 +152,7 @@ export class Listener {
 
   #accept(socket: Socket): void {
     this.#accepted.add(1);
+    this.#acceptedHere.add(1);
     this.#active.add(1);
     this.#sockets.set(socket, undefined);
     socket.once("close", () => {

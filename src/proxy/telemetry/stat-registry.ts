@@ -12,7 +12,9 @@ export interface Stat {
 /** Envoy's counters and gauges by full name, made on first use. */
 export class StatRegistry {
   readonly #stats = new Map<string, Stat>();
-  readonly #prometheus = new Map<Stat, ReturnType<typeof prometheusName>>();
+  /** What other threads counted, as last heard. */
+  others: () => readonly Pick<Stat, "kind" | "name" | "value">[] = () => [];
+  readonly #prometheus = new Map<string, ReturnType<typeof prometheusName>>();
 
   counter(name: string): Stat {
     return this.#stats.get(name) ?? this.#create("counter", name);
@@ -22,9 +24,15 @@ export class StatRegistry {
     return this.#stats.get(name) ?? this.#create("gauge", name);
   }
 
-  /** All stats, sorted by name. */
+  /** All stats, sorted by name; those of other threads are added. */
   list(): readonly Stat[] {
-    return [...this.#stats.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    const others = this.others();
+    if (others.length === 0) return sorted(this.#stats.values());
+    const all = new StatRegistry();
+    for (const { kind, name, value } of [...this.#stats.values(), ...others]) {
+      (kind === "counter" ? all.counter(name) : all.gauge(name)).add(value);
+    }
+    return all.list();
   }
 
   value(name: string): number {
@@ -34,10 +42,10 @@ export class StatRegistry {
   /** The stats under their Prometheus names. */
   series(): readonly Series[] {
     return this.list().map((stat) => {
-      let named = this.#prometheus.get(stat);
+      let named = this.#prometheus.get(stat.name);
       if (named === undefined) {
         named = prometheusName(stat.name);
-        this.#prometheus.set(stat, named);
+        this.#prometheus.set(stat.name, named);
       }
       return { ...named, kind: stat.kind, value: stat.value };
     });
@@ -45,10 +53,10 @@ export class StatRegistry {
 
   /** Forgets the stats of a cluster or listener that is gone. */
   dropPrefix(prefix: string): void {
-    for (const [name, stat] of this.#stats) {
+    for (const name of this.#stats.keys()) {
       if (!name.startsWith(prefix)) continue;
       this.#stats.delete(name);
-      this.#prometheus.delete(stat);
+      this.#prometheus.delete(name);
     }
   }
 
@@ -64,4 +72,8 @@ export class StatRegistry {
     this.#stats.set(name, stat);
     return stat;
   }
+}
+
+function sorted(stats: Iterable<Stat>): readonly Stat[] {
+  return [...stats].sort((a, b) => (a.name < b.name ? -1 : 1));
 }

@@ -52,6 +52,8 @@ export interface ConfigStoreOptions {
   readonly onConfig: (config: RuntimeConfig) => void;
   /** Called when other names than before must be subscribed to. */
   readonly onWanted: (wanted: WantedNames) => void;
+  /** Told of every update before it is applied, for threads that follow this one. */
+  readonly onUpdate?: (update: ResourceUpdate, isStatic: boolean) => void;
 }
 
 const KIND: Readonly<Record<ResourceTypeUrl, string>> = {
@@ -107,6 +109,7 @@ export class ConfigStore {
 
   /** Applies what is valid of an update and gives what was refused. */
   apply(update: ResourceUpdate, isStatic = false): readonly RejectedResource[] {
+    this.#options.onUpdate?.(update, isStatic);
     const rejected: RejectedResource[] = [];
     const touched = new Set<string>();
     for (const resource of update.upserts) {
