@@ -437,6 +437,12 @@ export interface AccessLogConfig {
   format(record: AccessLogRecord): string;
 }
 
+/** The local_ratelimit filter of connections. */
+export interface ConnectionLimitConfig {
+  readonly statPrefix: string;
+  readonly bucket: TokenBucketConfig;
+}
+
 export interface FilterChainConfig {
   readonly name: string;
   /** Empty arrays match anything. */
@@ -452,6 +458,8 @@ export interface FilterChainConfig {
     readonly sourcePorts?: readonly number[];
   };
   readonly tls: TlsConfig | undefined;
+  /** New connections take a token of each; undefined = any number of them. */
+  readonly connectionLimits?: readonly ConnectionLimitConfig[] | undefined;
   /** Asked in order before the connection is served. */
   readonly authorization: readonly { readonly statPrefix: string; readonly rbac: RbacConfig }[];
   readonly network: HttpConnectionManagerConfig | TcpProxyConfig;

@@ -12,6 +12,7 @@ import { proxyTcp } from "../tcp/tcp-proxy.ts";
 import { mayConnect } from "./authorization.ts";
 import { type Inspection, inspectFirstBytes } from "./client-hello.ts";
 import type { ConnectionInfo } from "./connection-info.ts";
+import { mayOpen } from "./connection-limit.ts";
 import { type ConnectionFacts, matchFilterChain } from "./filter-chain.ts";
 import { type HttpConnection, serveHttp } from "./http-connection.ts";
 import { type Destination, originalDestination } from "./original-destination.ts";
@@ -219,6 +220,11 @@ export class Listener {
     const chain = matchFilterChain(this.#config, facts);
     if (chain === undefined) {
       this.#noChain.add(1);
+      socket.destroy();
+      return;
+    }
+    // Before TLS, which costs the most.
+    if (!mayOpen(this.#context, chain)) {
       socket.destroy();
       return;
     }

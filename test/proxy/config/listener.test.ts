@@ -49,6 +49,24 @@ test("the defaults of a connection manager are Envoy's", () => {
   assert.equal(network.forwardClientCert, "sanitize");
 });
 
+const limited = (limit: object) => ({
+  filter_chains: [
+    {
+      filters: [
+        {
+          name: "limit",
+          typed_config: {
+            "@type":
+              "type.googleapis.com/envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit",
+            ...limit,
+          },
+        },
+        { name: "http", typed_config: manager(rds) },
+      ],
+    },
+  ],
+});
+
 const refused: readonly [name: string, json: object, message: RegExp][] = [
   ["no filter chains", {}, /filter_chains: no filter chains/],
   [
@@ -68,6 +86,25 @@ const refused: readonly [name: string, json: object, message: RegExp][] = [
     "a manager without router",
     { filter_chains: [chain({}, { ...rds, http_filters: [] })] },
     /http_filters: must end with the router/,
+  ],
+  [
+    "a limit on connections without a bucket",
+    limited({ stat_prefix: "x" }),
+    /filters\[0\]\.typed_config\.token_bucket: is required/,
+  ],
+  [
+    "a limit on connections that others share",
+    limited({ token_bucket: { max_tokens: 1, fill_interval: "1s" }, share_key: "k" }),
+    /filters\[0\]\.typed_config\.stat_prefix: must not be empty.*share_key: is not supported/,
+  ],
+  [
+    "a host whose port is stripped in two ways",
+    {
+      filter_chains: [
+        chain({}, { ...rds, strip_any_host_port: true, strip_matching_host_port: true }),
+      ],
+    },
+    /typed_config\.strip_matching_host_port: only one of/,
   ],
   [
     "two chains with one match",

@@ -17,6 +17,7 @@ import type {
   TcpProxyConfig,
 } from "../runtime-config.ts";
 import { compileAccessLogs } from "./access-log.ts";
+import { CONNECTION_LIMIT, compileConnectionLimits } from "./connection-limit.ts";
 import type { CompileContext } from "./data-source.ts";
 import { isIpAddress } from "./endpoint.ts";
 import { compileHttpConnectionManager, type HttpSpec } from "./http-connection-manager.ts";
@@ -51,6 +52,7 @@ interface ChainSpec {
   readonly name: string;
   readonly match: FilterChainConfig["match"];
   readonly tls: TlsSpec | undefined;
+  readonly connectionLimits: FilterChainConfig["connectionLimits"];
   readonly authorization: FilterChainConfig["authorization"];
   readonly network: HttpSpec | TcpProxyConfig;
 }
@@ -93,6 +95,7 @@ export function compileListener(
         name: chain.name,
         match: chain.match,
         tls: chain.tls?.build(secrets),
+        connectionLimits: chain.connectionLimits,
         authorization: chain.authorization,
         network: "build" in chain.network ? chain.network.build(routes) : chain.network,
       });
@@ -165,6 +168,7 @@ function compileChain(
       context,
       scope.at("transport_socket"),
     ),
+    connectionLimits: compileConnectionLimits(chain.filters ?? [], scope.at("filters")),
     authorization: compileAuthorization(chain.filters ?? [], scope.at("filters")),
     network: compileNetwork(chain.filters ?? [], direction, context, scope.at("filters")),
   };
@@ -255,6 +259,7 @@ function compileNetwork(
   };
   for (const [i, filter] of filters.slice(0, -1).entries()) {
     if (unpackAny(NETWORK_RBAC, filter.typed_config) !== undefined) continue;
+    if (unpackAny(CONNECTION_LIMIT, filter.typed_config) !== undefined) continue;
     scope.at(i).fail(`network filter ${filter.name ?? ""} is not supported`);
   }
   const last = filters.at(-1);
