@@ -90,12 +90,16 @@ export class OutlierMonitor {
   #report(detections: readonly Detection[]): boolean {
     let hasEjected = false;
     for (const { cause, outcome } of detections) {
+      this.#counter(`ejections_detected_${cause}`).add(1);
+      if (cause === "consecutive_5xx") this.#counter("ejections_consecutive_5xx").add(1);
       if (outcome === "overflow") {
         this.#counter("ejections_overflow").add(1);
         continue;
       }
-      this.#counter("ejections_total").add(1);
-      this.#counter(`ejections_detected_${cause}`).add(1);
+      // Envoy's older names, which know two causes only.
+      if (cause === "consecutive_5xx" || cause === "success_rate") {
+        this.#counter("ejections_total").add(1);
+      }
       if (outcome === "notEnforced") continue;
       this.#counter("ejections_enforced_total").add(1);
       this.#counter(`ejections_enforced_${cause}`).add(1);

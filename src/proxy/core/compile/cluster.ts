@@ -103,6 +103,13 @@ export function compileCluster(
 }
 
 function refuseUnsupported(cluster: envoy_config_cluster_v3_Cluster, scope: Scope): void {
+  const common = cluster.common_lb_config;
+  for (const field of [
+    "ignore_new_hosts_until_first_hc",
+    "close_connections_on_host_set_change",
+  ] as const) {
+    if (common?.[field]) scope.at("common_lb_config", field).fail("is not supported");
+  }
   if ((cluster.lb_subset_config?.subset_selectors ?? []).length > 0) {
     scope.at("lb_subset_config", "subset_selectors").fail("is not supported");
   }

@@ -276,6 +276,12 @@ function terminatesConnect(
 
 function refuseUnsupported(action: envoy_config_route_v3_RouteAction, scope: Scope): void {
   if (action.metadata_match) scope.at("metadata_match").fail("is not supported");
+  if (action.retry_policy_typed_config) {
+    scope.at("retry_policy_typed_config").fail("is not supported");
+  }
+  if (action.weighted_clusters?.header_name) {
+    scope.at("weighted_clusters", "header_name").fail("is not supported");
+  }
   if (action.path_rewrite_policy) scope.at("path_rewrite_policy").fail("is not supported");
   if (action.internal_redirect_policy) {
     scope.at("internal_redirect_policy").fail("is not supported");
