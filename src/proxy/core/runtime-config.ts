@@ -17,6 +17,7 @@ import type { JwtRequirement } from "./jwt.ts";
 import type { DynamicMetadata } from "./metadata.ts";
 import type { OutlierDetectionConfig } from "./outlier.ts";
 import type { PathNormalization } from "./path-normalization.ts";
+import type { RateLimitRule } from "./rate-limit-rules.ts";
 import type { RbacConfig } from "./rbac.ts";
 import type { RateLimitedBackoff } from "./retry-policy.ts";
 import type { RouteTimeouts } from "./route-timeouts.ts";
@@ -130,6 +131,10 @@ export type RouteActionConfig =
       readonly mirrors: readonly MirrorPolicy[];
       /** What a consistent hashing balancer places the request by. */
       readonly hashPolicies: readonly HashPolicy[];
+      /** What rate limits tell the requests apart by. */
+      readonly rateLimits?: readonly RateLimitRule[] | undefined;
+      /** The virtual host's rules count too, whatever the filter says. */
+      readonly includesHostRateLimits?: boolean;
       /** Status when the cluster does not exist (503 by default). */
       readonly clusterNotFoundStatus: number;
       /** Undefined: the connection manager's count. */
@@ -184,6 +189,13 @@ export interface LocalRateLimitConfig {
   readonly status: number;
   /** Undefined = no limit. */
   readonly bucket: TokenBucketConfig | undefined;
+  /** Buckets for requests with these descriptors, by `descriptorKey`. */
+  readonly descriptors: ReadonlyMap<string, TokenBucketConfig>;
+  readonly stage: number;
+  /** When the virtual host's rules count beside the route's; `override`: where the route has none. */
+  readonly virtualHostRules: "override" | "include" | "ignore";
+  /** Requests with a descriptor take a token of `bucket` too. */
+  readonly alwaysTakesDefault: boolean;
   /** 0..1 of the requests are looked at. */
   readonly enabledFraction: number;
   /** 0..1 of those over the limit are refused. */
@@ -240,6 +252,7 @@ export interface VirtualHostConfig {
   readonly name: string;
   readonly routes: readonly RouteConfig[];
   readonly includeAttemptCount: boolean;
+  readonly rateLimits?: readonly RateLimitRule[] | undefined;
 }
 
 /** A compiled RouteConfiguration. */

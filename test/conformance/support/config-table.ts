@@ -48,7 +48,7 @@ export type Outcomes = ReadonlyMap<string, Outcome>;
 /** Listeners, what to ask them, and the format of their access log (`route=%ROUTE_NAME%` in it). */
 export interface ConfigTable {
   readonly listeners: Readonly<Record<string, TableListener>>;
-  readonly rows: readonly ConfigRow[];
+  readonly rows: readonly Omit<ConfigRow, "status">[];
   readonly logFormat: string;
 }
 
@@ -213,7 +213,7 @@ interface Places {
 }
 
 async function askAll(
-  rows: readonly ConfigRow[],
+  rows: ConfigTable["rows"],
   client: "http1" | "http2",
   { ports, asked, log, names }: Places,
 ): Promise<Outcomes> {
@@ -266,7 +266,7 @@ function lasting(text: string, names: ReadonlyMap<number, string>): string {
 
 /** The access log once it holds every row that both proxies log. */
 async function logged(
-  rows: readonly ConfigRow[],
+  rows: ConfigTable["rows"],
   file: string,
 ): Promise<ReadonlyMap<string, string>> {
   const wanted = rows.flatMap((row, index) => (row.refusal === true ? [] : `r${index}`));

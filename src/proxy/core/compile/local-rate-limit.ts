@@ -1,8 +1,10 @@
 import {
   durationToMs,
   type envoy_extensions_filters_http_local_ratelimit_v3_LocalRateLimit as LocalRateLimit,
+  type envoy_extensions_common_ratelimit_v3_LocalRateLimitDescriptor as LocalRateLimitDescriptor,
   type envoy_type_v3_TokenBucket as TokenBucketMessage,
 } from "../../../xds/index.ts";
+import { descriptorKey } from "../rate-limit-rules.ts";
 import type { LocalRateLimitConfig } from "../runtime-config.ts";
 import type { TokenBucketConfig } from "../token-bucket.ts";
 import type { CompileContext } from "./data-source.ts";
@@ -20,7 +22,6 @@ export function compileLocalRateLimit(
   scope: Scope,
 ): LocalRateLimitConfig {
   if (!limit.stat_prefix) scope.at("stat_prefix").fail("must not be empty");
-  if ((limit.descriptors ?? []).length > 0) scope.at("descriptors").fail("is not supported");
   const status = limit.status?.code ?? 429;
   const mutation = (
     field: "request_headers_to_add_when_not_enforced" | "response_headers_to_add",
@@ -36,6 +37,10 @@ export function compileLocalRateLimit(
     bucket: limit.token_bucket
       ? compileTokenBucket(limit.token_bucket, scope.at("token_bucket"))
       : undefined,
+    descriptors: compileDescriptors(limit.descriptors ?? [], scope.at("descriptors")),
+    stage: limit.stage ?? 0,
+    virtualHostRules: HOST_RULES[limit.vh_rate_limits ?? 0] ?? "override",
+    alwaysTakesDefault: limit.always_consume_default_token_bucket?.value ?? true,
     enabledFraction: limit.filter_enabled ? fraction(limit.filter_enabled.default_value) : 0,
     enforcedFraction: limit.filter_enforced ? fraction(limit.filter_enforced.default_value) : 0,
     isPerConnection: limit.local_rate_limit_per_downstream_connection ?? false,
@@ -45,6 +50,31 @@ export function compileLocalRateLimit(
     hasRateLimitHeaders: (limit.enable_x_ratelimit_headers ?? 0) === 1,
     isResourceExhausted: limit.rate_limited_as_resource_exhausted ?? false,
   };
+}
+
+/** VhRateLimitsOptions, by number. */
+const HOST_RULES = ["override", "include", "ignore"] as const;
+
+function compileDescriptors(
+  descriptors: readonly LocalRateLimitDescriptor[],
+  scope: Scope,
+): ReadonlyMap<string, TokenBucketConfig> {
+  const compiled = new Map<string, TokenBucketConfig>();
+  for (const [i, { entries, token_bucket }] of descriptors.entries()) {
+    const place = scope.at(i);
+    const pairs = (entries ?? []).map(({ key, value }, j) => {
+      if (!key) place.at("entries", j, "key").fail("must not be empty");
+      // Envoy makes a bucket for each value then.
+      if (!value) place.at("entries", j, "value").fail("must not be empty");
+      return [key ?? "", value ?? ""] as const;
+    });
+    if (pairs.length === 0) place.at("entries").fail("must not be empty");
+    const key = descriptorKey(pairs);
+    if (compiled.has(key)) place.fail(`duplicate descriptor ${key}`);
+    if (!token_bucket) place.at("token_bucket").fail("is required");
+    compiled.set(key, compileTokenBucket(token_bucket ?? {}, place.at("token_bucket")));
+  }
+  return compiled;
 }
 
 /** Compiles a TokenBucket. Problems go to `scope`. */

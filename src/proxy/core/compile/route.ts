@@ -24,6 +24,7 @@ import { fraction } from "./fraction.ts";
 import { compileHashPolicies } from "./hash-policy.ts";
 import { compileHeaderMutation, type HeaderLevel } from "./header-mutation.ts";
 import { compileHostRewrite } from "./host-rewrite.ts";
+import { compileRateLimitRules } from "./rate-limit-rules.ts";
 import { compileRedirect } from "./redirect.ts";
 import { compileRegexRewrite } from "./regex-rewrite.ts";
 import { compileRetryPolicy } from "./retry-policy.ts";
@@ -102,6 +103,7 @@ function compileVirtualHost(
   return {
     name: host.name ?? "",
     includeAttemptCount: host.include_request_attempt_count ?? false,
+    rateLimits: compileRateLimitRules(host.rate_limits, hostScope.at("rate_limits")),
     routes: (host.routes ?? []).map((route, i) =>
       compileRoute(route, hostScope.at("routes", i), { ...around, hostRetry, hostOverrides }),
     ),
@@ -235,6 +237,8 @@ function compileForward(
         appendShadowSuffix: !(mirror.disable_shadow_host_suffix_append ?? false),
       };
     }),
+    rateLimits: compileRateLimitRules(action.rate_limits, scope.at("rate_limits")),
+    includesHostRateLimits: action.include_vh_rate_limits?.value ?? false,
     clusterNotFoundStatus:
       CLUSTER_NOT_FOUND_STATUS[action.cluster_not_found_response_code ?? 0] ?? 503,
   };
