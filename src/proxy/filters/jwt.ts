@@ -1,5 +1,6 @@
 import type { FilterOverride, JwtConfig } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
+import { FIELD_VALUE } from "../core/http1/characters.ts";
 import {
   checkClaims,
   claimText,
@@ -278,9 +279,10 @@ function accept(
   }
   for (const { header: name, claim } of provider.claimToHeaders) {
     const text = claimText(payload, claim, (json) => Buffer.from(json).toString("base64url"));
-    if (text !== undefined && !/[\r\n\0]/.test(text)) {
-      headers.add(name, Buffer.from(text, "utf8").toString("latin1"));
-    }
+    if (text === undefined) continue;
+    const bytes = Buffer.from(text, "utf8");
+    // A claim with control characters would be no header: it is left out.
+    if (bytes.every((byte) => FIELD_VALUE[byte] === 1)) headers.add(name, bytes.toString("latin1"));
   }
   const metadata = {
     ...(provider.payloadInMetadata === ""
