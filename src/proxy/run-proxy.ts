@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { messageOf, SerinError } from "../base/index.ts";
 import type { Clock, Logger } from "../runtime/index.ts";
 import {
@@ -134,6 +135,7 @@ class DataPlane implements RunningProxy {
         readFile: (path) => readFileSync(path),
         environment: (name) => process.env[name],
         timeOriginMs: performance.timeOrigin,
+        hostname: hostname(),
       },
       onConfig: (config) => this.#apply({ ...config, peerMetadataHeaders: headers }),
       onUpdate: (update, isStatic) => this.#workers?.order({ kind: "apply", update, isStatic }),

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { parentPort, workerData } from "node:worker_threads";
 import { createLogger, systemClock } from "../runtime/index.ts";
 import { createProxyServer } from "./server.ts";
@@ -31,6 +32,7 @@ function main(start: WorkerStart): void {
       readFile: (path) => readFileSync(path),
       environment: (name) => process.env[name],
       timeOriginMs: performance.timeOrigin,
+      hostname: hostname(),
     },
     onConfig: (config) => {
       void server

@@ -15,6 +15,8 @@ export interface OperatorOptions {
   /** Milliseconds since the epoch at `performance.now()` 0. */
   readonly timeOriginMs: number;
   environment(name: string): string | undefined;
+  /** This machine's name. */
+  readonly hostname?: string;
 }
 
 /** `%NAME(argument):maxLength%` as it is written. */
@@ -32,6 +34,9 @@ const PLAIN: Readonly<Record<string, Operator>> = {
   RESPONSE_FLAGS: (r) => r.responseFlags || "-",
   RESPONSE_CODE_DETAILS: (r) => r.responseCodeDetails.replaceAll(" ", "_") || undefined,
   CONNECTION_TERMINATION_DETAILS: () => undefined,
+  DOWNSTREAM_TRANSPORT_FAILURE_REASON: () => undefined,
+  // There are no virtual clusters here.
+  VIRTUAL_CLUSTER_NAME: () => undefined,
   BYTES_RECEIVED: (r) => r.bytesReceived,
   BYTES_SENT: (r) => r.bytesSent,
   DURATION: (r) => Math.round(r.durationMs),
@@ -45,6 +50,7 @@ const PLAIN: Readonly<Record<string, Operator>> = {
   UPSTREAM_REMOTE_ADDRESS: upstreamRemote,
   UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (r) => withoutPort(upstreamRemote(r)),
   UPSTREAM_REMOTE_PORT: (r) => portOf(upstreamRemote(r)),
+  UPSTREAM_PROTOCOL: (r) => r.upstreamProtocol,
   UPSTREAM_TRANSPORT_FAILURE_REASON: (r) =>
     r.upstreamTransportFailureReason.replaceAll(" ", "_") || undefined,
   UPSTREAM_REQUEST_ATTEMPT_COUNT: (r) => r.attemptCount,
@@ -120,6 +126,10 @@ const WITH_ARGUMENT: Readonly<Record<string, Compile>> = {
   TRAILER: (argument, _, fail) =>
     headerOperator("TRAILER", argument, {}, (r, key) => r.responseTrailer(key), fail),
   PATH: (argument, _, fail) => pathOperator(argument ?? "", fail),
+  QUERY_PARAMS: (argument, _, fail) => {
+    if (argument) fail("QUERY_PARAMS: an argument is not supported");
+    return ({ path }) => path.slice(pathOf(path).length + 1) || undefined;
+  },
   QUERY_PARAM: (argument, _, fail) => {
     if (!argument) fail("QUERY_PARAM requires parameters");
     return ({ path }) => {
@@ -152,6 +162,11 @@ export function compileOperator(
     if (argument === undefined && maxLength === undefined) return plain;
     fail(`${name} does not take any parameters or length`);
     return nothing;
+  }
+  if (name === "HOSTNAME") {
+    const { hostname } = options;
+    if (hostname === undefined) fail("HOSTNAME is not known here");
+    return () => hostname;
   }
   if (name === "START_TIME") {
     if (maxLength !== undefined) fail("START_TIME does not allow length to be specified");

@@ -550,6 +550,8 @@ export interface AccessLogRecord {
   readonly downstreamPeer: PeerInfo | undefined;
   readonly isMutualTls: boolean;
   readonly requestedServerName: string;
+  /** What the upstream connection speaks; undefined when there was none. */
+  readonly upstreamProtocol?: string | undefined;
   readonly upstreamTransportFailureReason: string;
   readonly attemptCount: number;
   readonly direction: "inbound" | "outbound" | "unspecified";

@@ -126,6 +126,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   originalPath: string | undefined = undefined;
   upstreamTransportFailureReason = "";
   upstreamLocalAddress = "";
+  upstreamProtocol: string | undefined = undefined;
   upstreamHost: EndpointConfig | undefined = undefined;
   upstreamCluster: ClusterConfig | undefined = undefined;
   attemptCount = 0;
@@ -497,6 +498,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       }
     }
     this.upstreamLocalAddress = connection.localAddress;
+    this.upstreamProtocol = connection.protocol;
     connection.writeHead({
       method: head.method,
       target: this.target,

@@ -8,6 +8,8 @@ export interface CompileContext {
   environment(name: string): string | undefined;
   /** Milliseconds since the epoch at `performance.now()` 0, to print the start time of requests. */
   readonly timeOriginMs: number;
+  /** This machine's name. */
+  readonly hostname?: string;
 }
 
 /** The bytes of a DataSource; undefined when it is not set, or after recording a problem. */
