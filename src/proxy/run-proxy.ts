@@ -327,7 +327,7 @@ class DataPlane implements RunningProxy {
     if (this.#state !== "INITIALIZING" || this.#pendingTypes.size > 0) return;
     if (this.#plan.ads !== undefined && this.#ads === undefined) return;
     if (!this.#store.isWarm() || this.#next !== undefined) return;
-    void this.#applying.then(
+    void Promise.all([this.#applying, this.#workers?.configured()]).then(
       () => {
         if (this.#state !== "INITIALIZING") return;
         this.#state = "LIVE";

@@ -41,6 +41,7 @@ function main(start: WorkerStart): void {
           for (const { listener, error } of failures) {
             logger.error({ listener, reason: error.message }, "listener not opened");
           }
+          report({ kind: "applied" });
         });
     },
     onWanted: () => {},

@@ -28,10 +28,13 @@ export type WorkerReport =
       readonly stats: readonly PlainStat[];
       readonly requests: readonly PlainSeries[];
     }
+  /** A configuration is in place, its listeners are open. */
+  | { readonly kind: "applied" }
   | { readonly kind: "stopped" };
 
 interface Running {
   readonly worker: Worker;
+  readonly applied: Promise<void>;
   readonly stopped: Promise<void>;
   stats: readonly PlainStat[];
   requests: readonly PlainSeries[];
@@ -62,6 +65,11 @@ export class WorkerPool {
     return this.#running.flatMap(({ requests }) => requests);
   }
 
+  /** Resolves when every thread has its first configuration in place. */
+  async configured(): Promise<void> {
+    await Promise.all(this.#running.map(({ applied }) => applied));
+  }
+
   order(order: WorkerOrder): void {
     for (const { worker } of this.#running) worker.postMessage(order);
   }
@@ -79,15 +87,22 @@ export class WorkerPool {
       workerData: start,
       resourceLimits: { maxYoungGenerationSizeMb: 16 },
     });
+    const applied = Promise.withResolvers<void>();
     const stopped = Promise.withResolvers<void>();
-    const running: Running = { worker, stopped: stopped.promise, stats: [], requests: [] };
+    const running: Running = {
+      worker,
+      applied: applied.promise,
+      stopped: stopped.promise,
+      stats: [],
+      requests: [],
+    };
     worker.on("message", (report: WorkerReport) => {
-      if (report.kind === "stopped") {
-        stopped.resolve();
-        return;
+      if (report.kind === "applied") applied.resolve();
+      else if (report.kind === "stopped") stopped.resolve();
+      else {
+        running.stats = report.stats;
+        running.requests = report.requests;
       }
-      running.stats = report.stats;
-      running.requests = report.requests;
     });
     worker.on("error", (error) => {
       this.#logger.error({ reason: messageOf(error) }, "a worker failed");
@@ -97,7 +112,10 @@ export class WorkerPool {
         cause: error,
       });
     });
-    worker.on("exit", () => stopped.resolve());
+    worker.on("exit", () => {
+      applied.resolve();
+      stopped.resolve();
+    });
     return running;
   }
 }
