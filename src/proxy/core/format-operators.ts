@@ -63,7 +63,8 @@ const PLAIN: Readonly<Record<string, Operator>> = {
   DOWNSTREAM_DIRECT_REMOTE_ADDRESS: (r) => directRemote(r) || undefined,
   DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: (r) => withoutPort(directRemote(r)),
   DOWNSTREAM_DIRECT_REMOTE_PORT: (r) => portOf(directRemote(r)),
-  DOWNSTREAM_PEER_URI_SAN: (r) => r.downstreamPeerPrincipal,
+  DOWNSTREAM_PEER_URI_SAN: (r) =>
+    r.downstreamCertificate?.uris.join(",") || r.downstreamPeerPrincipal,
   DOWNSTREAM_PEER_SUBJECT: (r) => r.downstreamCertificate?.subject || undefined,
   DOWNSTREAM_PEER_FINGERPRINT_256: (r) => r.downstreamCertificate?.hash || undefined,
   DOWNSTREAM_PEER_DNS_SAN: (r) => r.downstreamCertificate?.dnsNames.join(",") || undefined,

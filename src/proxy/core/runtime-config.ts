@@ -545,7 +545,12 @@ export interface AccessLogRecord {
   readonly downstreamPeerPrincipal: string | undefined;
   /** The client's certificate, where it has shown one. */
   readonly downstreamCertificate?:
-    | { readonly subject: string; readonly hash: string; readonly dnsNames: readonly string[] }
+    | {
+        readonly subject: string;
+        readonly hash: string;
+        readonly uris: readonly string[];
+        readonly dnsNames: readonly string[];
+      }
     | undefined;
   readonly downstreamPeer: PeerInfo | undefined;
   readonly isMutualTls: boolean;

@@ -66,7 +66,7 @@ function subjectOf(exchange: Exchange): RbacSubject {
     remoteIp: exchange.remoteIp,
     requestedServerName: connection.requestedServerName,
     peer: identity && {
-      uris: identity.principal === undefined ? [] : [identity.principal],
+      uris: identity.uris,
       dnsNames: identity.dnsNames,
       subject: identity.subject,
     },

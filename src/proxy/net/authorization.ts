@@ -41,7 +41,7 @@ function subjectOf(socket: Socket, info: ConnectionInfo): RbacSubject {
     remoteIp: socket.remoteAddress ?? "",
     requestedServerName: info.requestedServerName,
     peer: identity && {
-      uris: identity.principal === undefined ? [] : [identity.principal],
+      uris: identity.uris,
       dnsNames: identity.dnsNames,
       subject: identity.subject,
     },

@@ -4,11 +4,15 @@ import type { TlsConfig } from "../config/runtime-config.ts";
 
 /** A certificate's names: its URI and DNS subject alternative names, in order. */
 export function subjectAltNamesOf(subjectAltName: string | undefined): readonly string[] {
-  if (subjectAltName === undefined) return [];
-  return subjectAltName
+  return namesOfKind(subjectAltName, ["URI:", "DNS:"]);
+}
+
+/** Splitting is safe: Node writes a name with a comma as a JSON string, the comma escaped in it. */
+function namesOfKind(text: string | undefined, kinds: readonly string[]): readonly string[] {
+  return (text ?? "")
     .split(", ")
-    .filter((name) => name.startsWith("URI:") || name.startsWith("DNS:"))
-    .map((name) => name.slice(4));
+    .filter((name) => kinds.includes(name.slice(0, 4)))
+    .map((name) => (name[4] === '"' ? String(JSON.parse(name.slice(4))) : name.slice(4)));
 }
 
 /** Whether a peer's certificate carries one of the names that the configuration asks for. */
@@ -22,6 +26,8 @@ export function isAcceptedPeer(tls: TlsConfig, certificate: PeerCertificate): bo
 export interface PeerIdentity {
   /** The URI SAN, e.g. `spiffe://cluster.local/ns/default/sa/reviews`; undefined without one. */
   readonly principal: string | undefined;
+  /** Every URI SAN; `principal` is the first. */
+  readonly uris: readonly string[];
   readonly dnsNames: readonly string[];
   /** SHA-256 of the DER form, lower-case hexadecimal. */
   readonly hash: string;
@@ -31,15 +37,15 @@ export interface PeerIdentity {
 
 /** Reads a peer certificate's identity. */
 export function identityOf(certificate: PeerCertificate): PeerIdentity {
-  const alternatives = (certificate.subjectaltname ?? "").split(", ");
-  const uri = alternatives.find((name) => name.startsWith("URI:"));
+  const uris = namesOfKind(certificate.subjectaltname, ["URI:"]);
   const subject = Object.entries(certificate.subject ?? {})
     .map(([key, value]) => `${key}=${String(value)}`)
     .reverse()
     .join(",");
   return {
-    principal: uri?.slice(4),
-    dnsNames: alternatives.filter((name) => name.startsWith("DNS:")).map((name) => name.slice(4)),
+    principal: uris[0],
+    uris,
+    dnsNames: namesOfKind(certificate.subjectaltname, ["DNS:"]),
     hash: createHash("sha256").update(certificate.raw).digest("hex"),
     subject,
   };
