@@ -68,21 +68,21 @@ async function main(): Promise<void> {
   const authority = await createAuthority();
   const issue = (): Promise<TestCertificate> => authority.issue("spiffe://soak/ns/a/sa/b");
   let version = 0;
-  const send = (ads: AdsServer, type: string, resources: Readonly<Record<string, Any>>): void => {
+  const send = (ads: AdsServer, type: string, resources: Readonly<Record<string, Any>>): string => {
     version += 1;
     const entries = Object.entries(resources).map(
       ([name, any]) => [name, { version: String(version), any }] as const,
     );
-    ads.sendDelta(type, Object.fromEntries(entries));
+    return ads.sendDelta(type, Object.fromEntries(entries));
   };
   const rotate = async (): Promise<void> => {
     const [own, peer] = [await issue(), await issue()];
     send(clientAds, SECRET_TYPE, secrets(own, authority.certificatePem));
     send(serverAds, SECRET_TYPE, secrets(peer, authority.certificatePem));
   };
-  const route = (weight: number): void =>
+  const route = (weight: number): string =>
     send(clientAds, ROUTE_TYPE, { out: weighted("out", { a: weight, b: 100 - weight }) });
-  const alive = (ports: readonly number[]): void =>
+  const alive = (ports: readonly number[]): string =>
     send(serverAds, ENDPOINT_TYPE, { app: endpoints("app", ...ports) });
 
   const client = proxy("client", clientAds.port, clientAdmin);
@@ -129,7 +129,12 @@ async function main(): Promise<void> {
       await sleep(10_000);
       const [victim, other] = i % 2 === 0 ? upstreams : [...upstreams].reverse();
       if (victim === undefined || other === undefined) continue;
-      alive([other.port]);
+      const nonce = alive([other.port]);
+      // As a control plane would: nothing is stopped before the proxy has let go of it.
+      await until(
+        () => serverAds.deltaRequests.some(({ response_nonce }) => response_nonce === nonce),
+        "the proxy acknowledges",
+      );
       await sleep(500);
       await new Promise<void>((resolve) => {
         victim.server.close(() => resolve());
@@ -147,7 +152,7 @@ async function main(): Promise<void> {
     const rssMb = { client: rssOf(client), server: rssOf(server) };
     results.push({ minute, requests, failed, statuses, rssMb });
     console.log(
-      `minute ${minute}: ${requests} requests, ${failed} failed, ${rssMb.client} and ${rssMb.server} MB`,
+      `minute ${minute}: ${requests} requests, ${failed} failed${failed > 0 ? ` ${JSON.stringify(statuses)}` : ""}, ${rssMb.client} and ${rssMb.server} MB`,
     );
   }
   isOver = true;

@@ -163,7 +163,12 @@ export class Listener {
     // Until a protocol takes over; a reset here concerns nobody else.
     socket.on("error", () => socket.destroy());
     const { inspectTls, chains } = this.#config;
-    const needsSniffing = chains.some((chain) => chain.match.applicationProtocols.length > 0);
+    // What a client offers must be known before TLS begins: without a common protocol Node would
+    // refuse it, where Envoy goes on without one.
+    const needsSniffing = chains.some(
+      ({ match, tls }) =>
+        match.applicationProtocols.length > 0 || (tls?.alpnProtocols.length ?? 0) > 0,
+    );
     if (inspectTls || needsSniffing) {
       this.#inspect(socket);
       return;
