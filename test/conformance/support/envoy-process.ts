@@ -46,11 +46,21 @@ export function ended(child: ChildProcess): Promise<void> {
   });
 }
 
-/** A port that was free a moment ago. */
+/** Below the ports that systems give to outgoing connections, which other tests open all the time. */
+const FIRST_PORT = 20_000;
+const LAST_PORT = 32_000;
+
+/** A port that was free a moment ago, and that only another call of this can take meanwhile. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
+  for (;;) {
+    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT));
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
