@@ -25,12 +25,18 @@ export function createTelemetry(options: {
   readonly self: PeerInfo;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Numbers in [0, 1); Math.random by default. */
+  readonly random?: () => number;
 }): Telemetry {
+  const { random = Math.random } = options;
   const stats = new StatRegistry();
   const requests = new RequestMetrics(options.self);
   const accessLog = createAccessLogWriter(options);
   const write: RequestTelemetry["log"] = (record, accessLogs) => {
-    for (const log of accessLogs) accessLog.write(log.path, log.format(record));
+    for (const log of accessLogs) {
+      if (log.filter !== undefined && !log.filter(record, random)) continue;
+      accessLog.write(log.path, log.format(record));
+    }
   };
   let otherRequests = (): readonly PlainSeries[] => [];
   const series = (): readonly Series[] => [

@@ -20,6 +20,23 @@ export function grpcStatusOf(httpStatus: number): number {
   return FROM_HTTP[httpStatus] ?? 2;
 }
 
+/** Not a status: what was sent as one is no number, or none that gRPC knows. */
+const INVALID_STATUS = -1;
+
+/**
+ * The status of an answer as Envoy's access logs see it, whether or not the request was gRPC: from the
+ * trailers, else the head, else what the HTTP status maps to.
+ */
+export function grpcStatusFromAnswer(answer: {
+  readonly responseCode: number;
+  responseHeader(name: string): string | undefined;
+  responseTrailer(name: string): string | undefined;
+}): number {
+  const sent = answer.responseTrailer("grpc-status") || answer.responseHeader("grpc-status");
+  if (!sent) return grpcStatusOf(answer.responseCode);
+  return /^\d{1,2}$/.test(sent) && Number(sent) < NAMES.length ? Number(sent) : INVALID_STATUS;
+}
+
 const NAMES = [
   "OK",
   "Canceled",

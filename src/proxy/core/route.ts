@@ -1,7 +1,7 @@
+import { type HeaderValues, headerMatches } from "./header-match.ts";
+
 /** Where matchers find the values of a request. */
-export interface HeaderSource {
-  /** All values of a header joined by ","; pseudo headers as `:method`. Undefined when absent. */
-  get(name: string): string | undefined;
+export interface HeaderSource extends HeaderValues {
   /** In [0, 1), the same whenever asked: which requests take a route that is for a part of them. */
   readonly sample: number;
 }
@@ -18,6 +18,7 @@ type PathMatcherLike =
 
 interface NamedMatcher {
   readonly name: string;
+  readonly isInverted?: boolean;
   matches(value: string | undefined): boolean;
 }
 
@@ -103,7 +104,7 @@ function startsWith(path: string, prefix: string, ignoreCase: boolean): boolean 
 
 function matchesHeaders(route: RouteLike, headers: HeaderSource): boolean {
   for (const matcher of route.headers) {
-    if (!matcher.matches(headers.get(matcher.name))) return false;
+    if (!headerMatches(matcher, headers)) return false;
   }
   return true;
 }

@@ -10,6 +10,7 @@ import type { CidrRange } from "./cidr.ts";
 import type { CircuitThresholds } from "./circuit.ts";
 import type { CorsPolicy } from "./cors.ts";
 import type { HashPolicy } from "./hash-policy.ts";
+import type { HeaderValues } from "./header-match.ts";
 import type { HealthCheckConfig } from "./health-check.ts";
 import type { HostNormalization } from "./host-normalization.ts";
 import type { HostRewrite } from "./host-rewrite.ts";
@@ -24,9 +25,11 @@ import type { RouteTimeouts } from "./route-timeouts.ts";
 import type { TokenBucketConfig } from "./token-bucket.ts";
 import type { UpgradeRules } from "./upgrade.ts";
 
-/** One matcher of a header or query parameter, compiled. The value is "" joined by "," when a header occurs several times. */
+/** One matcher of a header or query parameter, compiled; `headerMatches` asks it about headers. */
 export interface HeaderMatcher {
   readonly name: string;
+  /** `matches` is the opposite of what the matcher says; absent = false. */
+  readonly isInverted?: boolean;
   matches(value: string | undefined): boolean;
 }
 
@@ -448,7 +451,20 @@ export interface AccessLogConfig {
   /** Path of a file, or "/dev/stdout" | "/dev/stderr". */
   readonly path: string;
   format(record: AccessLogRecord): string;
+  /** Only what passes is written; undefined = everything. */
+  readonly filter?: AccessLogPredicate | undefined;
 }
+
+/** Whether a record is logged; `random` gives numbers in [0, 1). */
+export type AccessLogPredicate = (record: AccessLogRecord, random: () => number) => boolean;
+
+/** At which moment a record is logged, in the words of envoy.data.accesslog.v3.AccessLogType. */
+export type AccessLogType =
+  | "TcpConnectionEnd"
+  | "DownstreamStart"
+  | "DownstreamPeriodic"
+  | "DownstreamEnd"
+  | "DownstreamTunnelSuccessfullyEstablished";
 
 /** The local_ratelimit filter of connections. */
 export interface ConnectionLimitConfig {
@@ -564,6 +580,11 @@ export interface AccessLogRecord {
   readonly metadata?: DynamicMetadata | undefined;
   /** Whether the request's content type is gRPC's. */
   readonly isGrpc: boolean;
+  readonly logType: AccessLogType;
+  /** The request is traced because its sender insisted. */
+  readonly isTraceForced?: boolean;
+  /** Where filters find the request's headers; absent without a request. */
+  readonly headers?: HeaderValues;
   /** The first value of a header (lower case) or pseudo header. */
   requestHeader(name: string): string | undefined;
   responseHeader(name: string): string | undefined;

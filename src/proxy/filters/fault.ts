@@ -1,4 +1,5 @@
 import type { FaultConfig } from "../config/runtime-config.ts";
+import { headerMatches } from "../core/header-match.ts";
 import type { Exchange } from "../upstream/exchange.ts";
 
 /**
@@ -36,7 +37,7 @@ function applies(fault: FaultConfig, exchange: Exchange): boolean {
   if (fault.upstreamCluster !== undefined) {
     if (exchange.clusterChoice?.cluster !== fault.upstreamCluster) return false;
   }
-  return fault.headers.every((matcher) => matcher.matches(exchange.get(matcher.name)));
+  return fault.headers.every((matcher) => headerMatches(matcher, exchange));
 }
 
 function count(exchange: Exchange, stat: "aborts_injected" | "delays_injected"): void {

@@ -37,6 +37,7 @@ export function recordRefusal(
     attemptCount: 0,
     direction: connection.manager.direction,
     isGrpc: false,
+    logType: "DownstreamEnd",
     requestHeader: () => undefined,
     responseHeader: (name) => (name === ":status" ? String(answer.status) : undefined),
     responseTrailer: () => undefined,

@@ -60,6 +60,7 @@ class TcpSession implements AccessLogRecord {
   upstreamTransportFailureReason = "";
   attemptCount = 0;
   readonly isGrpc = false;
+  readonly logType = "TcpConnectionEnd";
   #upstream: Socket | undefined;
   #isConnected = false;
   #isOver = false;
@@ -200,8 +201,8 @@ class TcpSession implements AccessLogRecord {
       this.#connect(cluster, config);
       return;
     }
-    if (this.attemptCount > 1) this.#addFlag("URX");
-    this.#refuse("UF", "");
+    // As Envoy: the limit is exceeded even where it allows a single attempt.
+    this.#refuse("UF,URX", "");
   }
 
   #connected(upstream: Socket): void {

@@ -1,5 +1,6 @@
 import type {
   AccessLogRecord,
+  AccessLogType,
   ClusterConfig,
   EndpointConfig,
   HeaderMutation,
@@ -130,6 +131,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   upstreamHost: EndpointConfig | undefined = undefined;
   upstreamCluster: ClusterConfig | undefined = undefined;
   attemptCount = 0;
+  logType: AccessLogType = "DownstreamEnd";
 
   /** As received. */
   readonly #forwardedFor: string | undefined;
@@ -279,6 +281,16 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
       default:
         return undefined;
     }
+  }
+
+  /** All values of a header, one by one. */
+  values(name: string): readonly string[] {
+    return this.head.headers.all(name);
+  }
+
+  /** Where access log filters find them. */
+  get headers(): this {
+    return this;
   }
 
   requestHeader(name: string): string | undefined {

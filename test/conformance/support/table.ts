@@ -80,6 +80,20 @@ export const ROWS: readonly Row[] = [
     status: 200,
     upstream: "a",
   },
+  ...["/htwo", "/hnottwo", "/hjoined"].flatMap((path): Row[] => [
+    {
+      name: `header of two fields, ${path}`,
+      request: get(path, "x-two: a\r\nx-two: b\r\n"),
+      status: 200,
+      upstream: "either",
+    },
+    {
+      name: `header with a comma, ${path}`,
+      request: get(path, "x-two: a,b\r\n"),
+      status: 200,
+      upstream: "either",
+    },
+  ]),
   { name: "header missing", request: get("/h"), status: 200, upstream: "a" },
   { name: "header prefix", request: get("/hp", "x-user: jason-1\r\n"), status: 200, upstream: "b" },
   { name: "header regex in full", request: get("/hr", "x-n: 12\r\n"), status: 200, upstream: "b" },

@@ -130,7 +130,7 @@ test("a host that refuses is left for the next one, as often as the filter allow
 
 const FAILURES: readonly (readonly [name: string, flags: string, host: "none" | "dead"])[] = [
   ["no host", "UH", "none"],
-  ["a host that refuses", "UF", "dead"],
+  ["a host that refuses", "UF,URX", "dead"],
 ];
 
 for (const [name, flags, host] of FAILURES) {

@@ -37,6 +37,7 @@ export function record(more: Partial<AccessLogRecord> = {}): AccessLogRecord {
     responseHeader: () => undefined,
     responseTrailer: () => undefined,
     isGrpc: false,
+    logType: "DownstreamEnd",
     ...more,
   };
 }

@@ -6,6 +6,7 @@ import {
 } from "../../../xds/index.ts";
 import { compileJsonFormat, compileTextFormat, DEFAULT_FORMAT } from "../access-log-format.ts";
 import type { AccessLogConfig } from "../runtime-config.ts";
+import { compileAccessLogFilter } from "./access-log-filter.ts";
 import type { CompileContext } from "./data-source.ts";
 import type { Scope } from "./scope.ts";
 
@@ -19,7 +20,11 @@ export function compileAccessLogs(
   context: CompileContext,
   scope: Scope,
 ): readonly AccessLogConfig[] {
-  return logs.flatMap((log, i) => compileOne(log, context, scope.at(i, "typed_config")) ?? []);
+  return logs.flatMap((log, i) => {
+    const config = compileOne(log, context, scope.at(i, "typed_config"));
+    if (config === undefined || !log.filter) return config ?? [];
+    return { ...config, filter: compileAccessLogFilter(log.filter, scope.at(i, "filter")) };
+  });
 }
 
 function compileOne(

@@ -20,7 +20,8 @@ export function compileMetadataMatcher(matcher: MetadataMatcher, scope: Scope): 
   return (metadata) => test(metadataAt(metadata, filter, path)) !== isInverted;
 }
 
-function compileValueMatcher(matcher: ValueMatcher, scope: Scope): ValuePredicate {
+/** Compiles the test of one value of the metadata. Problems go to `scope`. */
+export function compileValueMatcher(matcher: ValueMatcher, scope: Scope): ValuePredicate {
   if (matcher.string_match) {
     const test = compileStringMatcher(matcher.string_match, scope.at("string_match"));
     return (value) => typeof value === "string" && test(value);

@@ -63,10 +63,14 @@ export function compileHeaderMatcher(
     };
   }
   if (matcher.treat_missing_header_as_empty ?? false) {
-    return { name, matches: (value) => test(value ?? "") !== isInverted };
+    return { name, isInverted, matches: (value) => test(value ?? "") !== isInverted };
   }
   // Envoy: an absent header has no value to compare, so it does not match even when inverted.
-  return { name, matches: (value) => value !== undefined && test(value) !== isInverted };
+  return {
+    name,
+    isInverted,
+    matches: (value) => value !== undefined && test(value) !== isInverted,
+  };
 }
 
 /** The test of a header's value; undefined where only its presence counts. */
