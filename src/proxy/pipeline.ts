@@ -30,9 +30,10 @@ export function handleRequest(exchange: Exchange): void {
   if (route?.action.kind === "forward" && route.action.idleTimeoutMs !== undefined) {
     exchange.idleTimeoutMs = route.action.idleTimeoutMs;
   }
+  if (route?.action.kind === "forward") chooseCluster(exchange, route.action);
+  if (exchange.manager.accessLogTimes !== undefined) exchange.logStart();
   const isUpgrade = upgrade !== undefined && route !== undefined;
   if (isUpgrade && !acceptUpgrade(exchange, route, upgrade)) return;
-  if (route?.action.kind === "forward") chooseCluster(exchange, route.action);
   // Filters see requests without a route too: who may not ask does not learn what is there.
   if (exchange.manager.filters.length === 0) act(exchange, route);
   else runFilters(exchange, route, () => act(exchange, route));

@@ -432,6 +432,8 @@ export interface HttpConnectionManagerConfig {
   /** Undefined: authorities are taken as they were sent. */
   readonly hosts?: HostNormalization | undefined;
   readonly accessLogs: readonly AccessLogConfig[];
+  /** Undefined: requests are logged at their end only. */
+  readonly accessLogTimes?: AccessLogTimes | undefined;
   /** The filters before the router, in the order they were written. */
   readonly filters: readonly HttpFilterConfig[];
   readonly direction: "inbound" | "outbound" | "unspecified";
@@ -444,7 +446,19 @@ export interface TcpProxyConfig {
   readonly idleTimeoutMs: number;
   readonly maxConnectAttempts: number;
   readonly accessLogs: readonly AccessLogConfig[];
+  /** Undefined: connections are logged at their end only. */
+  readonly accessLogTimes?: Omit<AccessLogTimes, "atTunnel"> | undefined;
   readonly direction: "inbound" | "outbound" | "unspecified";
+}
+
+/** When access logs are written, beside the end. */
+export interface AccessLogTimes {
+  /** A request has come, or a connection has reached its upstream. */
+  readonly atStart: boolean;
+  /** A request has become a tunnel. */
+  readonly atTunnel: boolean;
+  /** Every so many milliseconds; 0 = never. */
+  readonly intervalMs: number;
 }
 
 export interface AccessLogConfig {
@@ -460,6 +474,8 @@ export type AccessLogPredicate = (record: AccessLogRecord, random: () => number)
 
 /** At which moment a record is logged, in the words of envoy.data.accesslog.v3.AccessLogType. */
 export type AccessLogType =
+  | "TcpUpstreamConnected"
+  | "TcpPeriodic"
   | "TcpConnectionEnd"
   | "DownstreamStart"
   | "DownstreamPeriodic"

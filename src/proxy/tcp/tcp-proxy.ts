@@ -2,6 +2,7 @@ import { connect, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type {
   AccessLogRecord,
+  AccessLogType,
   ClusterConfig,
   EndpointConfig,
   PeerInfo,
@@ -60,13 +61,15 @@ class TcpSession implements AccessLogRecord {
   upstreamTransportFailureReason = "";
   attemptCount = 0;
   readonly isGrpc = false;
-  readonly logType = "TcpConnectionEnd";
+  logType: AccessLogType = "TcpConnectionEnd";
   #upstream: Socket | undefined;
   #isConnected = false;
+  #isJoined = false;
   #isOver = false;
   #telemetry: TcpConnectionTelemetry | undefined;
   #reported = { received: 0, sent: 0 };
   #cancelReport: () => void = () => {};
+  #cancelLog: (() => void) | undefined;
 
   constructor(
     context: ProxyContext,
@@ -83,7 +86,8 @@ class TcpSession implements AccessLogRecord {
   }
 
   get bytesReceived(): number {
-    return this.#downstream.bytesRead;
+    // What waits for an upstream has not been taken yet.
+    return this.#isJoined ? this.#downstream.bytesRead : 0;
   }
   get bytesSent(): number {
     return this.#downstream.bytesWritten;
@@ -109,6 +113,7 @@ class TcpSession implements AccessLogRecord {
     this.#stat("downstream_cx_total").add(1);
     this.#downstream.once("error", () => this.#downstream.destroy());
     this.#downstream.once("close", () => this.#finish());
+    if ((this.#config.accessLogTimes?.intervalMs ?? 0) > 0) this.#logLater();
     const total = clusters.reduce((sum, { weight }) => sum + weight, 0);
     const choice = pickWeighted(clusters, total, this.#context.random());
     const config = choice === undefined ? undefined : this.#context.config.cluster(choice.cluster);
@@ -210,7 +215,23 @@ class TcpSession implements AccessLogRecord {
     this.upstreamLocalAddress = formatAddress(upstream.localAddress, upstream.localPort);
     this.#telemetry = this.#context.telemetry.tcpConnectionOpened(this);
     this.#reportLater();
+    if (this.#config.accessLogTimes?.atStart === true) this.#log("TcpUpstreamConnected");
+    this.#isJoined = true;
     join(this.#downstream, upstream, this.#config.idleTimeoutMs);
+  }
+
+  #logLater(): void {
+    const intervalMs = this.#config.accessLogTimes?.intervalMs ?? 0;
+    this.#cancelLog = this.#context.clock.schedule(intervalMs, () => {
+      this.#log("TcpPeriodic");
+      this.#logLater();
+    });
+  }
+
+  #log(type: AccessLogType): void {
+    this.logType = type;
+    this.durationMs = performance.now() - this.startTimeMs;
+    this.#context.telemetry.log(this, this.#config.accessLogs);
   }
 
   #reportLater(): void {
@@ -244,15 +265,15 @@ class TcpSession implements AccessLogRecord {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#cancelReport();
+    this.#cancelLog?.();
     if (!this.#isConnected) {
       this.#upstream?.destroy();
       // The client left while the upstream was being reached.
       if (this.responseFlags === "") this.#addFlag("DC");
     }
     this.#report();
-    this.durationMs = performance.now() - this.startTimeMs;
     this.#telemetry?.closed(this);
-    this.#context.telemetry.log(this, this.#config.accessLogs);
+    this.#log("TcpConnectionEnd");
   }
 
   #stat(name: string): { add(count: number): void } {

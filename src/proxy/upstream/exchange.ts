@@ -167,6 +167,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   /** The wait that the response before this try asked for. */
   #askedBackoffMs: number | undefined;
   #cancelBackoff: (() => void) | undefined;
+  #cancelLog: (() => void) | undefined;
   #attemptStartMs = 0;
 
   constructor(connection: DownstreamConnection, downstream: DownstreamStream, head: RequestHead) {
@@ -325,6 +326,28 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   /** Sets headers on the answer, whoever gives it. */
   setOnAnswer(headers: readonly (readonly [name: string, value: string])[]): void {
     if (headers.length > 0) this.#answerHeaders = [...this.#answerHeaders, ...headers];
+  }
+
+  /** Writes the access logs as they may be written at the start of a request, and sees to later ones. */
+  logStart(): void {
+    const times = this.manager.accessLogTimes;
+    if (times === undefined) return;
+    if (times.atStart) this.#log("DownstreamStart");
+    if (times.intervalMs > 0) this.#logLater(times.intervalMs);
+  }
+
+  #logLater(intervalMs: number): void {
+    this.#cancelLog = this.context.clock.schedule(intervalMs, () => {
+      this.#log("DownstreamPeriodic");
+      this.#logLater(intervalMs);
+    });
+  }
+
+  /** Writes the access logs before the end. */
+  #log(type: AccessLogType): void {
+    this.logType = type;
+    this.context.telemetry.log(this, this.manager.accessLogs);
+    this.logType = "DownstreamEnd";
   }
 
   /** The client's address as far as x-forwarded-for is trusted. */
@@ -634,6 +657,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (manager.serverName !== "") headers.set("server", manager.serverName);
     if (!headers.has("date")) headers.add("date", downstream.dateHeader());
     downstream.writeHead(this, head.status, head.reason, headers, body);
+    if (isTunnel && manager.accessLogTimes?.atTunnel === true) {
+      this.#log("DownstreamTunnelSuccessfullyEstablished");
+    }
   }
 
   onResponseData(bytes: Buffer, start: number, end: number): void {
@@ -652,6 +678,11 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#upstream = undefined;
     if (this.#phase !== "responding") return;
     this.#responseTrailers = trailers;
+    if (this.responseCode === 101) {
+      // As Envoy: an upgraded connection that its upstream closes counts as torn down.
+      this.#addFlag(RESET_FLAGS["connection termination"]);
+      this.responseCodeDetails = "upstream_reset_after_response_started{connection_termination}";
+    }
     this.downstream.writeEnd(trailers);
     this.downstream.flush();
     this.#endAttempt(this.responseCode);
@@ -937,6 +968,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#phase = "finished";
     this.#disarmTimeouts();
     this.#releaseRetry();
+    this.#cancelLog?.();
     this.#body = undefined;
     this.#durationMs = performance.now() - this.startTimeMs;
     this.context.telemetry.requestFinished(this, this.manager.accessLogs);

@@ -6,7 +6,7 @@ import {
   type Http2ServerResponse,
   type ServerHttp2Session,
 } from "node:http2";
-import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "./envoy-process.ts";
@@ -109,6 +109,7 @@ export async function runLogTable(
 export async function runTcpLogs(
   logs: readonly LogUnderTest[],
   isReachable: boolean,
+  more: object = {},
 ): Promise<{ readonly envoy: readonly string[]; readonly ours: readonly string[] }> {
   const dir = mkdtempSync(join(tmpdir(), "serin-tcp-logs-"));
   const path = join(dir, "access.log");
@@ -118,12 +119,13 @@ export async function runTcpLogs(
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const port = isReachable ? (server.address() as AddressInfo).port : await freePort();
-  const all = [...logs, { name: "last", format: "%RESPONSE_FLAGS% %RESPONSE_CODE%" }];
+  const all = [...logs, { ...LAST_OF_TCP, format: "%RESPONSE_FLAGS% %RESPONSE_CODE%" }];
   const config = {
     "@type": `${TYPE}envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`,
     stat_prefix: "tcp",
     cluster: "a",
     access_log: all.map((log, i) => accessLog(log, i, path)),
+    ...more,
   };
   try {
     return await sideBySide(
@@ -143,7 +145,7 @@ export async function runTcpLogs(
           },
         }),
       async ({ listener }) => {
-        await sayAndLeave(listener);
+        await sayAndLeave(listener, "access_log_options" in more ? 350 : 0);
         const lines = await untilLast(path, `${logs.length}|`);
         rmSync(path);
         return lines.map((line) => {
@@ -158,10 +160,11 @@ export async function runTcpLogs(
   }
 }
 
-function sayAndLeave(port: number): Promise<void> {
+function sayAndLeave(port: number, staysMs: number): Promise<void> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1", () => socket.write("hi"));
-    socket.on("data", () => socket.end());
+    // Long enough for what is logged meanwhile.
+    socket.on("data", () => setTimeout(() => socket.end(), staysMs));
     socket.on("error", () => socket.destroy());
     socket.on("close", () => resolve());
   });
@@ -175,6 +178,11 @@ async function untilLast(path: string, prefix: string): Promise<readonly string[
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
+
+const LAST_OF_TCP: LogUnderTest = {
+  name: "last",
+  filter: { log_type_filter: { types: ["TcpConnectionEnd"] } },
+};
 
 /** Written for every request, after all the others. */
 const LAST: LogUnderTest = {
@@ -237,6 +245,10 @@ function answer(
 
 async function startUpstream(isHttp2: boolean): Promise<Upstream> {
   const server = isHttp2 ? createHttp2Server(answer) : createServer(answer);
+  // A tunnel that ends as soon as it is there.
+  server.on("upgrade", (_request: IncomingMessage, socket: Socket) =>
+    socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n"),
+  );
   const sessions = new Set<ServerHttp2Session>();
   server.on("session", (session: ServerHttp2Session) => {
     sessions.add(session);

@@ -187,8 +187,8 @@ function compileMetadata(filter: MetadataFilter, scope: Scope): AccessLogPredica
 /** envoy.data.accesslog.v3.AccessLogType by number; undefined = it does not occur here. */
 const LOG_TYPES: readonly (AccessLogType | undefined)[] = [
   undefined,
-  undefined,
-  undefined,
+  "TcpUpstreamConnected",
+  "TcpPeriodic",
   "TcpConnectionEnd",
   "DownstreamStart",
   "DownstreamPeriodic",

@@ -1,6 +1,8 @@
 import {
+  durationToMs,
   type envoy_config_accesslog_v3_AccessLog,
   type envoy_config_core_v3_SubstitutionFormatString,
+  type google_protobuf_Duration,
   structToJson,
   unpackAny,
 } from "../../../xds/index.ts";
@@ -25,6 +27,17 @@ export function compileAccessLogs(
     if (config === undefined || !log.filter) return config ?? [];
     return { ...config, filter: compileAccessLogFilter(log.filter, scope.at(i, "filter")) };
   });
+}
+
+/** Milliseconds between the lines about one request or connection; 0 = none. */
+export function compileFlushInterval(
+  interval: google_protobuf_Duration | null | undefined,
+  scope: Scope,
+): number {
+  const ms = durationToMs(interval);
+  if (ms === undefined) return 0;
+  if (ms < 1) scope.at("access_log_flush_interval").fail("must be at least 0.001s");
+  return ms;
 }
 
 function compileOne(

@@ -6,7 +6,7 @@ import type { HostNormalization } from "../host-normalization.ts";
 import { ipRange } from "../ip-range.ts";
 import type { PathNormalization } from "../path-normalization.ts";
 import type { HttpConnectionManagerConfig, RouteTable } from "../runtime-config.ts";
-import { compileAccessLogs } from "./access-log.ts";
+import { compileAccessLogs, compileFlushInterval } from "./access-log.ts";
 import type { CompileContext } from "./data-source.ts";
 import { compileHttpFilters } from "./http-filters.ts";
 import { compileHttp2Options, SERVER_HTTP2_DEFAULTS } from "./http2-options.ts";
@@ -108,8 +108,31 @@ function fixedPart(
     paths: compilePaths(manager),
     hosts: compileHosts(manager, scope),
     accessLogs: compileAccessLogs(manager.access_log ?? [], context, scope.at("access_log")),
+    accessLogTimes: compileAccessLogTimes(manager, scope),
     direction,
   };
+}
+
+/** The options, or the deprecated fields that said the same. */
+function compileAccessLogTimes(
+  manager: HttpConnectionManager,
+  scope: Scope,
+): HttpConnectionManagerConfig["accessLogTimes"] {
+  const { access_log_options: options } = manager;
+  for (const field of ["access_log_flush_interval", "flush_access_log_on_new_request"] as const) {
+    if (options && manager[field]) scope.at(field).fail("access_log_options says this too");
+  }
+  const interval = options ? options.access_log_flush_interval : manager.access_log_flush_interval;
+  const intervalMs = compileFlushInterval(
+    interval,
+    options ? scope.at("access_log_options") : scope,
+  );
+  const atStart = options
+    ? (options.flush_access_log_on_new_request ?? false)
+    : (manager.flush_access_log_on_new_request ?? false);
+  const atTunnel = options?.flush_log_on_tunnel_successfully_established ?? false;
+  if (!atStart && !atTunnel && intervalMs === 0) return undefined;
+  return { atStart, atTunnel, intervalMs };
 }
 
 function compilePaths(manager: HttpConnectionManager): PathNormalization | undefined {

@@ -16,7 +16,7 @@ import type {
   RouteTable,
   TcpProxyConfig,
 } from "../runtime-config.ts";
-import { compileAccessLogs } from "./access-log.ts";
+import { compileAccessLogs, compileFlushInterval } from "./access-log.ts";
 import { CONNECTION_LIMIT, compileConnectionLimits } from "./connection-limit.ts";
 import type { CompileContext } from "./data-source.ts";
 import { isIpAddress } from "./endpoint.ts";
@@ -302,6 +302,15 @@ function compileTcpProxy(
     idleTimeoutMs: durationToMs(proxy.idle_timeout) ?? DEFAULT_TCP_IDLE_TIMEOUT_MS,
     maxConnectAttempts: proxy.max_connect_attempts?.value ?? 1,
     accessLogs: compileAccessLogs(proxy.access_log ?? [], context, scope.at("access_log")),
+    accessLogTimes: proxy.access_log_options
+      ? {
+          atStart: proxy.access_log_options.flush_access_log_on_connected ?? false,
+          intervalMs: compileFlushInterval(
+            proxy.access_log_options.access_log_flush_interval,
+            scope.at("access_log_options"),
+          ),
+        }
+      : undefined,
     direction,
   };
 }
