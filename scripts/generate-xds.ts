@@ -7,7 +7,14 @@
  * `--if-stale` skips the work when the output is newer than every input (used by `npm ci`).
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
@@ -39,7 +46,11 @@ if (!existsSync(join(root, "node_modules/protobufjs-cli"))) {
 const stamp = createHash("sha256")
   .update(readFileSync(manifestPath))
   .update(readFileSync(fileURLToPath(import.meta.url)))
-  .update(readFileSync(join(ownProtos, "io/prometheus/client/metrics.proto")))
+  .update(
+    ownProtoFiles()
+      .map((path) => readFileSync(path, "utf8"))
+      .join("\n"),
+  )
   .update(readFileSync(require.resolve("@grpc/grpc-js-xds/package.json")))
   .digest("hex");
 const stampPath = join(outDir, ".stamp");
@@ -52,11 +63,12 @@ if (
 }
 
 const protobuf = require("protobufjs");
+// Ours first: they replace those that are older than what Serin speaks.
 const includes = [
+  ownProtos,
   ...["envoy-api", "xds", "googleapis", "protoc-gen-validate"].map((d) =>
     join(dirname(require.resolve("@grpc/grpc-js-xds/package.json")), "deps", d),
   ),
-  ownProtos,
 ];
 for (const name of ["descriptor", "api", "source_context", "type"]) {
   protobuf.common(
@@ -90,6 +102,10 @@ protoRoot.resolvePath = (_origin: string, target: string): string => {
 };
 protoRoot.loadSync(files, { keepCase: true });
 protoRoot.loadSync(["io/prometheus/client/metrics.proto"], { keepCase: true });
+for (const line of lines.filter((l) => l.startsWith("@add "))) {
+  const [, message, field, id, type] = line.split(/\s+/);
+  protoRoot.lookupType(message).add(new protobuf.Field(field, Number(id), type));
+}
 protoRoot.resolveAll();
 
 const messages = new Map<string, MessageJson>();
@@ -200,6 +216,14 @@ process.stdout.write(
       ? `, dropped ${dropped.join(", ")}\n`
       : `, ${dropped.length} fields dropped\n`),
 );
+
+/** Our own .proto files, in the order of their paths. */
+function ownProtoFiles(): readonly string[] {
+  return readdirSync(ownProtos, { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".proto"))
+    .sort()
+    .map((path) => join(ownProtos, path));
+}
 
 /** TypeScript declarations of the generated messages: flat interfaces keyed by full name. */
 function typesOf(): string {

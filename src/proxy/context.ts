@@ -3,6 +3,7 @@ import type { RequestTelemetry, RuntimeConfig } from "./config/runtime-config.ts
 import type { TimerWheel } from "./net/timer-wheel.ts";
 import type { SecureContexts } from "./tls/secure-contexts.ts";
 import type { TlsTermination } from "./tls/termination.ts";
+import type { Tracers } from "./tracing/tracers.ts";
 import type { Clusters } from "./upstream/clusters.ts";
 
 /** What every part of the data path shares. `config` is replaced as a whole. */
@@ -17,6 +18,7 @@ export interface ProxyContext {
   readonly deadlines: TimerWheel;
   readonly secureContexts: SecureContexts;
   readonly tlsTermination: TlsTermination;
+  readonly tracers: Tracers;
   /** Other threads listen on the same ports. */
   readonly sharesPorts: boolean;
   /** The thread's number, 0 for the main one. */

@@ -14,6 +14,7 @@ import { setHost } from "./http1/set-host.ts";
 import type { Destination } from "./net/original-destination.ts";
 import { requestPolicy } from "./request-policy.ts";
 import type { Tunnel } from "./streams.ts";
+import { startTrace } from "./tracing/start-trace.ts";
 import type { Exchange } from "./upstream/exchange.ts";
 
 /** What happens to a request, in this order. A step that answers returns false and ends it. */
@@ -34,6 +35,7 @@ export function handleRequest(exchange: Exchange): void {
   if (exchange.manager.accessLogTimes !== undefined) exchange.logStart();
   const isUpgrade = upgrade !== undefined && route !== undefined;
   if (isUpgrade && !acceptUpgrade(exchange, route, upgrade)) return;
+  if (exchange.manager.tracing !== undefined) startTrace(exchange, exchange.manager.tracing);
   // Filters see requests without a route too: who may not ask does not learn what is there.
   if (exchange.manager.filters.length === 0) act(exchange, route);
   else runFilters(exchange, route, () => act(exchange, route));
@@ -124,11 +126,16 @@ const INTERNAL_HEADERS: ReadonlySet<string> = new Set([
   "x-envoy-original-path",
   "x-envoy-original-url",
   "x-envoy-internal",
-  "x-envoy-decorator-operation",
   "x-envoy-peer-metadata",
   "x-envoy-peer-metadata-id",
-  "x-envoy-downstream-service-cluster",
 ]);
+
+/** Headers that only matter between proxies: the edge takes them from strangers. */
+const MESH_HEADERS = [
+  "x-envoy-decorator-operation",
+  "x-envoy-downstream-service-cluster",
+  "x-envoy-downstream-service-node",
+] as const;
 
 function isInternalHeader(name: string): boolean {
   // All begin with "x-": most names cost two comparisons.
@@ -138,7 +145,10 @@ function isInternalHeader(name: string): boolean {
 function sanitizeHeaders(exchange: Exchange): void {
   const { headers } = exchange.head;
   if (exchange.isInternal) headers.set("x-envoy-internal", "true");
-  else headers.removeWhere(isInternalHeader);
+  else {
+    headers.removeWhere(isInternalHeader);
+    if (exchange.manager.useRemoteAddress) for (const name of MESH_HEADERS) headers.remove(name);
+  }
   forwardedClientCert(exchange.connection, exchange.manager, headers);
 }
 
@@ -163,7 +173,8 @@ function setForwardedHeaders(exchange: Exchange): void {
 function setRequestId(exchange: Exchange): void {
   const { manager, head } = exchange;
   if (!manager.generateRequestId) return;
-  const isExternal = manager.useRemoteAddress && !manager.preserveExternalRequestId;
+  const isEdge = manager.useRemoteAddress && !exchange.isInternal;
+  const isExternal = isEdge && !manager.preserveExternalRequestId;
   if (!isExternal && head.headers.has("x-request-id")) return;
   head.headers.set("x-request-id", randomUUID());
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { hostname } from "node:os";
+import { hostname, networkInterfaces } from "node:os";
 import { messageOf, SerinError } from "../base/index.ts";
 import type { Clock, Logger } from "../runtime/index.ts";
 import {
@@ -20,6 +20,7 @@ import {
 } from "./config/bootstrap.ts";
 import type { ProxyServer, RuntimeConfig } from "./config/runtime-config.ts";
 import { peerMetadataHeaders, peerOfNode } from "./core/peer-metadata.ts";
+import type { LocalNode } from "./core/tracing/span.ts";
 import { enableLinearRegExpFallback } from "./regexp-engine.ts";
 import { createProxyServer } from "./server.ts";
 import type { MetricsServiceSink } from "./telemetry/metrics-service.ts";
@@ -113,11 +114,12 @@ class DataPlane implements RunningProxy {
     });
     const { clock, logger } = options;
     const self = peerOfNode(plan.node);
+    const node = localNode(plan.node);
     this.#telemetry = createTelemetry({ self, clock, logger });
     const headers = peerMetadataHeaders(plan.node);
     const more = (options.concurrency ?? 1) - 1;
     if (more > 0) {
-      const start = { self, peerMetadataHeaders: headers, logLevel: logger.level };
+      const start = { self, node, peerMetadataHeaders: headers, logLevel: logger.level };
       this.#workers = new WorkerPool(more, start, logger);
       this.#telemetry.join(this.#workers);
     }
@@ -126,6 +128,7 @@ class DataPlane implements RunningProxy {
       clock,
       logger,
       sharesPorts: more > 0,
+      node,
     });
     this.#store = new ConfigStore({
       self,
@@ -348,6 +351,17 @@ class DataPlane implements RunningProxy {
     }
     stats.gauge("cluster_manager.active_clusters").value = active;
   }
+}
+
+function localNode({ id, cluster, locality }: BootstrapPlan["node"]): LocalNode {
+  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  const own = addresses.find(({ family, internal }) => family === "IPv4" && !internal);
+  return {
+    id: id ?? "",
+    cluster: cluster ?? "",
+    zone: locality?.zone ?? "",
+    address: own?.address ?? "127.0.0.1",
+  };
 }
 
 /** Envoy's stat scopes in the order of XDS_TYPES. */

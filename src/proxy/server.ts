@@ -7,10 +7,12 @@ import type {
 } from "./config/runtime-config.ts";
 import type { ProxyContext } from "./context.ts";
 import { UNKNOWN_PEER } from "./core/peer-metadata.ts";
+import type { LocalNode } from "./core/tracing/span.ts";
 import { Listeners } from "./net/listeners.ts";
 import { TimerWheel } from "./net/timer-wheel.ts";
 import { SecureContexts } from "./tls/secure-contexts.ts";
 import { TlsTermination } from "./tls/termination.ts";
+import { Tracers } from "./tracing/tracers.ts";
 import { Clusters } from "./upstream/clusters.ts";
 
 /** How often idle connections and slow heads are looked for. */
@@ -28,7 +30,11 @@ export interface ProxyServerOptions {
   readonly sharesPorts?: boolean;
   /** The thread's number; 0 by default. */
   readonly workerId?: number;
+  /** Who this is, for its spans; nobody by default. */
+  readonly node?: LocalNode;
 }
+
+const NOBODY: LocalNode = { id: "", cluster: "", zone: "", address: "" };
 
 /** The data path, with what tests and the admin interface ask of it. */
 export interface RunningProxyServer extends ProxyServer {
@@ -56,6 +62,7 @@ export function createProxyServer(options: ProxyServerOptions): RunningProxyServ
     deadlines: new TimerWheel(clock),
     secureContexts: new SecureContexts(),
     tlsTermination: new TlsTermination(),
+    tracers: new Tracers(options.node ?? NOBODY),
     isDraining: false,
     sharesPorts: options.sharesPorts ?? false,
     workerId: options.workerId ?? 0,
@@ -77,6 +84,7 @@ export function createProxyServer(options: ProxyServerOptions): RunningProxyServ
     if (context.isDraining) return [];
     context.config = config;
     context.clusters.apply(context, config);
+    context.tracers.apply(context, config);
     return listeners.apply(config);
   }
 
@@ -106,6 +114,7 @@ export function createProxyServer(options: ProxyServerOptions): RunningProxyServ
         await new Promise((resolve) => setTimeout(resolve, STOP_POLL_MS));
       }
       listeners.destroy();
+      context.tracers.stop();
       context.clusters.destroy();
       context.deadlines.stop();
       cancelSweep();

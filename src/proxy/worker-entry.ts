@@ -23,6 +23,7 @@ function main(start: WorkerStart): void {
     logger,
     sharesPorts: true,
     workerId: start.workerId,
+    node: start.node,
   });
   const store = new ConfigStore({
     self,

@@ -2,12 +2,14 @@ import { Worker } from "node:worker_threads";
 import { messageOf, SerinError } from "../base/index.ts";
 import type { Logger } from "../runtime/index.ts";
 import type { PeerInfo } from "./config/runtime-config.ts";
+import type { LocalNode } from "./core/tracing/span.ts";
 import type { PlainSeries, PlainStat } from "./telemetry/merged-series.ts";
 import type { ResourceUpdate } from "./xds/resource.ts";
 
 /** What a worker needs to begin. */
 export interface WorkerStart {
   readonly self: PeerInfo;
+  readonly node: LocalNode;
   readonly peerMetadataHeaders: readonly (readonly [name: string, value: string])[];
   readonly logLevel: string;
   /** From 1; the main thread is 0. */

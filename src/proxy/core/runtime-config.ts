@@ -23,6 +23,7 @@ import type { RbacConfig } from "./rbac.ts";
 import type { RateLimitedBackoff } from "./retry-policy.ts";
 import type { RouteTimeouts } from "./route-timeouts.ts";
 import type { TokenBucketConfig } from "./token-bucket.ts";
+import type { Decorator, RequestIdConfig, RouteTracing, TracingConfig } from "./tracing/config.ts";
 import type { UpgradeRules } from "./upgrade.ts";
 
 /** One matcher of a header or query parameter, compiled; `headerMatches` asks it about headers. */
@@ -249,6 +250,10 @@ export interface RouteConfig {
   readonly filterOverrides: ReadonlyMap<string, FilterOverride>;
   readonly requestHeaders: HeaderMutation | undefined;
   readonly responseHeaders: HeaderMutation | undefined;
+  readonly tracing?: RouteTracing | undefined;
+  readonly decorator?: Decorator | undefined;
+  /** What the control plane says of the route. */
+  readonly metadata?: DynamicMetadata | undefined;
 }
 
 export interface VirtualHostConfig {
@@ -408,6 +413,10 @@ export interface HttpConnectionManagerConfig {
   readonly skipXffAppend: boolean;
   readonly generateRequestId: boolean;
   readonly preserveExternalRequestId: boolean;
+  readonly alwaysSetRequestIdInResponse?: boolean;
+  readonly requestId?: RequestIdConfig;
+  /** Undefined: requests have no spans, and headers of traces pass. */
+  readonly tracing?: TracingConfig | undefined;
   readonly forwardClientCert:
     | "sanitize"
     | "forward_only"
@@ -601,6 +610,9 @@ export interface AccessLogRecord {
   readonly isTraceForced?: boolean;
   /** Where filters find the request's headers; absent without a request. */
   readonly headers?: HeaderValues;
+  /** Of the request's span; undefined when it has none. */
+  readonly traceId?: string | undefined;
+  readonly spanId?: string | undefined;
   /** The first value of a header (lower case) or pseudo header. */
   requestHeader(name: string): string | undefined;
   responseHeader(name: string): string | undefined;

@@ -13,6 +13,8 @@ export interface FetchRequest {
   /** Lower-case names. */
   readonly headers?: readonly (readonly [name: string, value: string])[];
   readonly body?: Buffer;
+  /** Whether the body's length is announced; gRPC does not. True by default. */
+  readonly hasLength?: boolean;
   readonly timeoutMs: number;
   /** A longer body is an error. */
   readonly maxBodyBytes: number;
@@ -83,16 +85,17 @@ class Fetch implements UpstreamStream {
     this.#host.cluster.circuit.requests.add(1);
     this.#isAttached = true;
     const { method, target, authority, scheme, headers = [], body } = this.#request;
+    const { hasLength = true } = this.#request;
     const block = new HeaderBlock();
     block.add("host", authority);
     for (const [name, value] of headers) block.add(name, value);
-    if (body !== undefined) block.add("content-length", String(body.length));
+    if (body !== undefined && hasLength) block.add("content-length", String(body.length));
     connection.writeHead({
       method,
       target,
       scheme,
       headers: block,
-      body: body === undefined ? "none" : "length",
+      body: body === undefined ? "none" : hasLength ? "length" : "unknown",
     });
     if (body !== undefined) connection.writeData(body, 0, body.length);
     connection.writeEnd(undefined);

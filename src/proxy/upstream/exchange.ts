@@ -52,6 +52,7 @@ import {
   type UpstreamStream,
 } from "../streams.ts";
 import type { PeerIdentity } from "../tls/secure-contexts.ts";
+import type { RequestTrace } from "../tracing/request-trace.ts";
 import type { ClusterRuntime, TriedPriorities } from "./cluster-runtime.ts";
 import type { HostPool } from "./host-pool.ts";
 import { sendMirror } from "./mirror.ts";
@@ -115,6 +116,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   answerMutation: HeaderMutation | undefined;
   #metadata: Map<string, MetadataValue> | undefined;
   virtualHost: VirtualHostConfig | undefined;
+  /** Undefined where nothing is traced. */
+  trace: RequestTrace | undefined;
   /** The cluster that the route chose for this request; undefined where it does not forward. */
   clusterChoice: WeightedClusterChoice | undefined;
 
@@ -215,6 +218,26 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   }
   get isGrpc(): boolean {
     return isGrpcContentType(this.head.headers.first("content-type"));
+  }
+  /** As the client says it where it can, else as the proxy before this one does. */
+  get statedScheme(): "http" | "https" {
+    if (this.head.scheme !== undefined) return this.scheme;
+    const forwarded = this.head.headers.first("x-forwarded-proto");
+    return forwarded === "https" || forwarded === "http" ? forwarded : this.scheme;
+  }
+  get isTraceForced(): boolean {
+    return this.trace?.reason === "service_forced";
+  }
+  get traceId(): string | undefined {
+    return this.trace?.context?.traceId;
+  }
+  get spanId(): string | undefined {
+    // As Envoy: its Zipkin tracer does not tell.
+    if (this.manager.tracing?.tracer.kind !== "opentelemetry") return undefined;
+    return this.trace?.context?.spanId;
+  }
+  get routeMetadata(): DynamicMetadata | undefined {
+    return this.route?.metadata;
   }
   get routeName(): string {
     return this.route?.name ?? "";
@@ -382,9 +405,13 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
 
   onRequestEnd(trailers: HeaderBlock | undefined): void {
     this.#isRequestComplete = true;
+    this.trace?.mark("last_downstream_rx_byte_received");
     if (this.#requestTimeout !== undefined) this.context.deadlines.disarm(this.#requestTimeout);
     this.#trailers = trailers;
-    this.#upstream?.writeEnd(trailers);
+    if (this.#upstream !== undefined) {
+      this.#upstream.writeEnd(trailers);
+      this.trace?.mark("last_upstream_tx_byte_sent");
+    }
     if (this.#plan !== undefined) this.#requestIsWhole(this.#plan);
   }
 
@@ -477,6 +504,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#host = host;
     this.#lastHost = host;
     this.upstreamHost = host.endpoint;
+    this.trace?.tryStarted(host, plan.clusterConfig.altStatName, this.attemptCount);
     if (plan.autoHost !== undefined && host.endpoint.hostname !== "") {
       setHost(this.head.headers, host.endpoint.hostname, plan.autoHost.appendsForwardedHost);
     }
@@ -534,6 +562,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     }
     this.upstreamLocalAddress = connection.localAddress;
     this.upstreamProtocol = connection.protocol;
+    if (this.trace !== undefined) {
+      this.trace.inject(headers, connection.protocol);
+      this.trace.mark("first_upstream_tx_byte_sent");
+    }
     connection.writeHead({
       method: head.method,
       target: this.target,
@@ -548,6 +580,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     }
     if (this.#isRequestComplete) {
       connection.writeEnd(this.#trailers);
+      this.trace?.mark("last_upstream_tx_byte_sent");
       connection.flush();
       this.#armPerTryTimeout();
     } else if (head.framing.kind !== "none") {
@@ -572,6 +605,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const hasStarted = this.#upstream !== undefined;
     this.#upstream = undefined;
     if (transportFailure !== "") this.upstreamTransportFailureReason = transportFailure;
+    this.trace?.tryReset(reason);
     if (this.#phase === "responding") {
       this.#breakResponse(reason);
       return;
@@ -594,6 +628,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (plan === undefined || this.#phase !== "trying") return;
     this.#recordOutcome({ status: head.status, origin: "external" });
     this.#touchTry();
+    if (this.trace !== undefined) {
+      this.trace.tryAnswered(head);
+      this.trace.mark("first_upstream_rx_byte_received");
+    }
     const policy = plan.retry;
     const asksForRetry = policy !== undefined && this.#retriesResponse(policy, head);
     if (asksForRetry && this.#mayRetry()) {
@@ -654,12 +692,27 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     for (const [name, value] of this.#answerHeaders) headers.set(name, value);
     const serviceTimeMs = Math.trunc(this.upstreamServiceTimeMs ?? 0);
     headers.set("x-envoy-upstream-service-time", String(serviceTimeMs));
+    this.#tellTrace(headers);
     if (manager.serverName !== "") headers.set("server", manager.serverName);
     if (!headers.has("date")) headers.add("date", downstream.dateHeader());
     downstream.writeHead(this, head.status, head.reason, headers, body);
     if (isTunnel && manager.accessLogTimes?.atTunnel === true) {
       this.#log("DownstreamTunnelSuccessfullyEstablished");
     }
+  }
+
+  /** What an answer says of the request's id and its trace. */
+  #tellTrace(headers: HeaderBlock): void {
+    const { manager, trace } = this;
+    const request = this.head.headers;
+    const isAsked = this.isInternal && request.has("x-envoy-force-trace");
+    if (isAsked || manager.alwaysSetRequestIdInResponse === true) {
+      const requestId = request.first("x-request-id");
+      if (requestId !== undefined) headers.set("x-request-id", requestId);
+    }
+    if (trace === undefined) return;
+    trace.decorateAnswer(headers);
+    trace.mark("first_downstream_tx_byte_sent");
   }
 
   onResponseData(bytes: Buffer, start: number, end: number): void {
@@ -678,6 +731,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#upstream = undefined;
     if (this.#phase !== "responding") return;
     this.#responseTrailers = trailers;
+    if (this.trace !== undefined) {
+      this.trace.mark("last_upstream_rx_byte_received");
+      this.trace.tryCompleted();
+    }
     if (this.responseCode === 101) {
       // As Envoy: an upgraded connection that its upstream closes counts as torn down.
       this.#addFlag(RESET_FLAGS["connection termination"]);
@@ -772,6 +829,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     }
     for (const [name, value] of this.#answerHeaders) headers.set(name, value);
     if (this.answerMutation !== undefined) mutateHeaders(headers, this.answerMutation, this);
+    this.#tellTrace(headers);
   }
 
   // ── retries and deadlines ────────────────────────────────────────────────
@@ -908,6 +966,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const isIdle = deadline === this.#perTryIdleTimeout;
     const { stats } = plan.cluster;
     (isIdle ? stats.perTryIdleTimeout : stats.perTryTimeout).add(1);
+    this.trace?.tryTimedOut(isIdle ? "SI" : "UT");
     const policy = plan.retry;
     if (policy !== undefined && retriesReset(policy, "per try timeout", true) && this.#mayRetry()) {
       this.#abandonAttempt(undefined);
@@ -950,6 +1009,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#host = undefined;
     host.activeRequests -= 1;
     this.onReleased();
+    this.trace?.tryEnded(this);
     if (status !== undefined) plan.cluster.countStatus(status);
   }
 
@@ -971,6 +1031,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.#cancelLog?.();
     this.#body = undefined;
     this.#durationMs = performance.now() - this.startTimeMs;
+    if (this.trace !== undefined) {
+      if (this.responseCode !== 0) this.trace.mark("last_downstream_tx_byte_sent");
+      this.trace.finish(this);
+    }
     this.context.telemetry.requestFinished(this, this.manager.accessLogs);
     this.downstream.exchangeFinished(this);
   }

@@ -8,10 +8,11 @@ import type { PathNormalization } from "../path-normalization.ts";
 import type { HttpConnectionManagerConfig, RouteTable } from "../runtime-config.ts";
 import { compileAccessLogs, compileFlushInterval } from "./access-log.ts";
 import type { CompileContext } from "./data-source.ts";
-import { compileHttpFilters } from "./http-filters.ts";
+import { compileHttpFilters, startsChildSpan } from "./http-filters.ts";
 import { compileHttp2Options, SERVER_HTTP2_DEFAULTS } from "./http2-options.ts";
 import { compileRouteTable } from "./route.ts";
 import type { Scope } from "./scope.ts";
+import { compileRequestId, compileTracing } from "./tracing.ts";
 import { compileUpgrades } from "./upgrade.ts";
 
 const FORWARD_CLIENT_CERT = [
@@ -90,6 +91,14 @@ function fixedPart(
       ? (manager.generate_request_id.value ?? false)
       : true,
     preserveExternalRequestId: manager.preserve_external_request_id ?? false,
+    alwaysSetRequestIdInResponse: manager.always_set_request_id_in_response ?? false,
+    requestId: compileRequestId(manager.request_id_extension, scope.at("request_id_extension")),
+    tracing: compileTracing(
+      manager.tracing,
+      { direction, startsChildSpan: startsChildSpan(manager.http_filters ?? []) },
+      context,
+      scope.at("tracing"),
+    ),
     forwardClientCert: FORWARD_CLIENT_CERT[manager.forward_client_cert_details ?? 0] ?? "sanitize",
     serverName: manager.server_name || "envoy",
     maxRequestHeadersBytes: (headersKb?.value ?? DEFAULT_MAX_HEADERS_KB) * 1024,

@@ -10,7 +10,8 @@ import { compileLocalRateLimit } from "./local-rate-limit.ts";
 import { compileRbac } from "./rbac.ts";
 import type { Scope } from "./scope.ts";
 
-const ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+const ROUTER_MESSAGE = "envoy.extensions.filters.http.router.v3.Router";
+const ROUTER = `type.googleapis.com/${ROUTER_MESSAGE}`;
 const CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors";
 const RBAC = "envoy.extensions.filters.http.rbac.v3.RBAC";
 const JWT = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication";
@@ -38,6 +39,11 @@ export function compileHttpFilters(
   }
   if (filters.length === 0) scope.fail("must end with the router");
   return compiled;
+}
+
+/** Whether the router, the last filter, gives every try a span of its own. */
+export function startsChildSpan(filters: readonly HttpFilter[]): boolean {
+  return unpackAny(ROUTER_MESSAGE, filters.at(-1)?.typed_config)?.start_child_span ?? false;
 }
 
 function compileFilter(

@@ -6,7 +6,9 @@ import {
   type envoy_config_route_v3_RouteAction_UpgradeConfig,
   type envoy_config_route_v3_RouteConfiguration,
   type envoy_config_route_v3_VirtualHost,
+  structToJson,
 } from "../../../xds/index.ts";
+import type { MetadataValue } from "../metadata.ts";
 import type { RouteTimeouts } from "../route-timeouts.ts";
 import type {
   FilterOverride,
@@ -30,6 +32,7 @@ import { compileRegexRewrite } from "./regex-rewrite.ts";
 import { compileRetryPolicy } from "./retry-policy.ts";
 import { compileRouteMatch } from "./route-match.ts";
 import type { Scope } from "./scope.ts";
+import { compileDecorator, compileRouteTracing } from "./tracing.ts";
 import { compileUpgrades } from "./upgrade.ts";
 import { compileVirtualHosts, type DomainEntry } from "./virtual-hosts.ts";
 
@@ -125,6 +128,9 @@ function compileRoute(
     name: route.name ?? "",
     ...match,
     action: compileAction(route, match.path, scope, around),
+    tracing: compileRouteTracing(route.tracing, around.context, scope.at("tracing")),
+    decorator: compileDecorator(route.decorator, scope.at("decorator")),
+    metadata: compileMetadata(route.metadata),
     // The most specific one counts, as a whole.
     filterOverrides: merged(around.tableOverrides, around.hostOverrides, own),
     requestHeaders: compileHeaderMutation(
@@ -136,6 +142,14 @@ function compileRoute(
       around.context,
     ),
   };
+}
+
+function compileMetadata(
+  metadata: envoy_config_route_v3_Route["metadata"],
+): RouteConfig["metadata"] {
+  const entries = Object.entries(metadata?.filter_metadata ?? {});
+  if (entries.length === 0) return undefined;
+  return new Map(entries.map(([key, value]) => [key, structToJson(value) as MetadataValue]));
 }
 
 function merged(
