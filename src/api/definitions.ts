@@ -6,7 +6,11 @@ import { destinationRuleSpec } from "./istio/destination-rule.ts";
 import { gatewaySpec } from "./istio/gateway.ts";
 import { peerAuthenticationSpec } from "./istio/peer-authentication.ts";
 import { requestAuthenticationSpec } from "./istio/request-authentication.ts";
+import { serviceEntrySpec } from "./istio/service-entry.ts";
+import { sidecarSpec } from "./istio/sidecar.ts";
 import { virtualServiceSpec } from "./istio/virtual-service.ts";
+import { workloadEntrySpec } from "./istio/workload-entry.ts";
+import { workloadGroupSpec } from "./istio/workload-group.ts";
 import type { KubeObject } from "./meta.ts";
 import { alertProviderSpec } from "./serin/alert-provider.ts";
 import { canarySpec, canaryStatus } from "./serin/canary.ts";
@@ -78,6 +82,54 @@ const ISTIO_KINDS: readonly Kind[] = [
     shortNames: ["gw"],
     description: "A load balancer at the edge of the mesh.",
     spec: gatewaySpec,
+    columns: [AGE],
+  },
+  {
+    ...istio,
+    group: "networking.istio.io",
+    versions: NETWORKING,
+    kind: "ServiceEntry",
+    plural: "serviceentries",
+    shortNames: ["se"],
+    description: "A service that the cluster does not know by itself.",
+    spec: serviceEntrySpec,
+    columns: [
+      column("Hosts", ".spec.hosts"),
+      column("Location", ".spec.location"),
+      column("Resolution", ".spec.resolution"),
+      AGE,
+    ],
+  },
+  {
+    ...istio,
+    group: "networking.istio.io",
+    versions: NETWORKING,
+    kind: "WorkloadEntry",
+    plural: "workloadentries",
+    shortNames: ["we"],
+    description: "A workload that is no pod.",
+    spec: workloadEntrySpec,
+    columns: [AGE, column("Address", ".spec.address")],
+  },
+  {
+    ...istio,
+    group: "networking.istio.io",
+    versions: NETWORKING,
+    kind: "WorkloadGroup",
+    plural: "workloadgroups",
+    shortNames: ["wg"],
+    description: "What the WorkloadEntries of a group have in common.",
+    spec: workloadGroupSpec,
+    columns: [AGE],
+  },
+  {
+    ...istio,
+    group: "networking.istio.io",
+    versions: NETWORKING,
+    kind: "Sidecar",
+    plural: "sidecars",
+    description: "What the sidecars of a namespace or of some workloads reach and take.",
+    spec: sidecarSpec,
     columns: [AGE],
   },
   {

@@ -27,11 +27,27 @@ export {
   requestAuthenticationSpec,
 } from "./istio/request-authentication.ts";
 export {
+  parseServiceEntry,
+  type ServiceEntrySpec,
+  serviceEntrySpec,
+} from "./istio/service-entry.ts";
+export { parseSidecar, type SidecarSpec, sidecarSpec } from "./istio/sidecar.ts";
+export {
   type HttpRoute,
   parseVirtualService,
   type VirtualServiceSpec,
   virtualServiceSpec,
 } from "./istio/virtual-service.ts";
+export {
+  parseWorkloadEntry,
+  type WorkloadEntrySpec,
+  workloadEntrySpec,
+} from "./istio/workload-entry.ts";
+export {
+  parseWorkloadGroup,
+  type WorkloadGroupSpec,
+  workloadGroupSpec,
+} from "./istio/workload-group.ts";
 export {
   apiVersionOf,
   type KubeObject,

@@ -61,6 +61,9 @@ export const RESOURCES = {
   virtualService: of("networking.istio.io", "v1beta1", "VirtualService", "virtualservices"),
   destinationRule: of("networking.istio.io", "v1beta1", "DestinationRule", "destinationrules"),
   gateway: of("networking.istio.io", "v1beta1", "Gateway", "gateways"),
+  serviceEntry: of("networking.istio.io", "v1beta1", "ServiceEntry", "serviceentries"),
+  workloadEntry: of("networking.istio.io", "v1beta1", "WorkloadEntry", "workloadentries"),
+  sidecar: of("networking.istio.io", "v1beta1", "Sidecar", "sidecars"),
   peerAuthentication: of(
     "security.istio.io",
     "v1beta1",

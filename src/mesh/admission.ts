@@ -8,13 +8,20 @@ import {
   parseMetricTemplate,
   parsePeerAuthentication,
   parseRequestAuthentication,
+  parseServiceEntry,
+  parseSidecar,
+  parseWorkloadEntry,
+  parseWorkloadGroup,
   RESOURCES,
 } from "../api/index.ts";
 import { messageOf, SerinError } from "../base/index.ts";
 import type { KubeStore } from "../kube/store.ts";
 import { type InjectionSettings, injectPod } from "./core/injection-patch.ts";
 import { ignoredFields, ignoredPolicies } from "./core/model-check.ts";
+import { createProblemLog } from "./core/model-object.ts";
 import { parseDestinationRule, parseVirtualService } from "./core/model-parse.ts";
+import { serviceEntryServices } from "./core/model-service-entries.ts";
+import { ignoredSidecarFields } from "./core/model-sidecars.ts";
 
 const reviewSchema = z.object({
   apiVersion: z.literal("admission.k8s.io/v1"),
@@ -82,12 +89,25 @@ const only = (parse: (object: KubeObject) => unknown) => (object: KubeObject) =>
   return [];
 };
 
+function serviceEntryWarnings(object: KubeObject): readonly string[] {
+  const log = createProblemLog();
+  serviceEntryServices(object, parseServiceEntry(object), { pods: [], entries: [] }, log);
+  return log.problems.map(({ message }) => message);
+}
+
 /** By kind: throws for what cannot be used, answers what is valid and does nothing. */
 const CHECKS: Readonly<Record<string, (object: KubeObject) => readonly string[]>> = {
   // The model's parser also finds what only the translation minds, such as header names.
   VirtualService: (object) => ignoredFields(parseVirtualService(object)),
   DestinationRule: (object) => ignoredPolicies(parseDestinationRule(object)),
   Gateway: only(parseGateway),
+  ServiceEntry: serviceEntryWarnings,
+  WorkloadEntry: only(parseWorkloadEntry),
+  WorkloadGroup: (object) => {
+    parseWorkloadGroup(object);
+    return ["a WorkloadGroup has no effect: nothing registers workloads by it"];
+  },
+  Sidecar: (object) => ignoredSidecarFields(parseSidecar(object)),
   PeerAuthentication: only(parsePeerAuthentication),
   RequestAuthentication: only(parseRequestAuthentication),
   AuthorizationPolicy: only(parseAuthorizationPolicy),

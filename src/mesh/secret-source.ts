@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
+import { rootCertificates } from "node:tls";
 import { messageOf } from "../base/index.ts";
 import type { Clock, Logger } from "../runtime/index.ts";
 import { encode, SECRET_TYPE } from "../xds/index.ts";
 import type { CertificateAuthority } from "./certificate-authority.ts";
 import { spiffeId } from "./core/spiffe.ts";
+import { SYSTEM_ROOTS } from "./core/translate/upstream-tls.ts";
 import type { XdsResource } from "./core/xds-resource.ts";
 import type { SecretSource, WorkloadIdentity } from "./identity.ts";
 
@@ -66,6 +68,7 @@ export function createSecretSource(parts: {
   return {
     async secretFor(identity, name) {
       if (name === "ROOTCA") return root;
+      if (name === SYSTEM_ROOTS) return systemRoots();
       if (name !== "default") return undefined;
       const id = spiffeId(identity);
       const entry = entries.get(id) ?? issue(identity);
@@ -82,6 +85,16 @@ export function createSecretSource(parts: {
       entries.clear();
     },
   };
+}
+
+let publicRoots: XdsResource | undefined;
+
+/** Node's own list of certificate authorities. */
+function systemRoots(): XdsResource {
+  publicRoots ??= secretOf(SYSTEM_ROOTS, {
+    validation_context: { trusted_ca: { inline_bytes: bytes(rootCertificates.join("\n")) } },
+  });
+  return publicRoots;
 }
 
 function bytes(text: string): Uint8Array {

@@ -13,7 +13,10 @@ export interface WebhookAddress {
 const VALIDATED = [
   {
     apiGroups: ["networking.istio.io"],
-    resources: ["virtualservices", "destinationrules", "gateways"],
+    resources: [
+      ...["virtualservices", "destinationrules", "gateways", "sidecars"],
+      ...["serviceentries", "workloadentries", "workloadgroups"],
+    ],
   },
   {
     apiGroups: ["security.istio.io"],

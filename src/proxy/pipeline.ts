@@ -3,7 +3,7 @@ import type { ClusterConfig, RouteActionConfig, RouteConfig } from "./config/run
 import { type RequestHash, requestHash } from "./core/hash-policy.ts";
 import { normalizeHost } from "./core/host-normalization.ts";
 import { rewrittenHost } from "./core/host-rewrite.ts";
-import { parseHostPort } from "./core/original-dst.ts";
+import { parseHostPort, requestedDestination } from "./core/original-dst.ts";
 import { normalizeRequestTarget } from "./core/path-normalization.ts";
 import { connectRoutes, pathOf, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
 import { allowsUpgrade, wantedUpgrade } from "./core/upgrade.ts";
@@ -11,6 +11,7 @@ import { runFilters } from "./filters.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
 import { mutateHeaders } from "./http1/header-mutation.ts";
 import { setHost } from "./http1/set-host.ts";
+import { formatAddress } from "./net/connection-info.ts";
 import type { Destination } from "./net/original-destination.ts";
 import { requestPolicy } from "./request-policy.ts";
 import type { Tunnel } from "./streams.ts";
@@ -276,15 +277,23 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
     autoHost: action.hostRewrite?.isAutomatic === true ? action.hostRewrite : undefined,
     hash: isHashed(clusterConfig) ? hashOf(exchange, action) : undefined,
     tunnel: tunnelOf(exchange, action),
-    destination: clusterConfig.originalDst && destinationOf(exchange, clusterConfig.originalDst),
+    destination: clusterConfig.originalDst && destinationOf(exchange, clusterConfig),
   });
 }
 
 /** As Envoy: the header goes before the connection, where the cluster believes it. */
 function destinationOf(
-  { connection, head }: Exchange,
-  { header }: NonNullable<ClusterConfig["originalDst"]>,
+  { authority, connection, head }: Exchange,
+  { originalDst }: ClusterConfig,
 ): Destination | undefined {
+  if (originalDst?.requestedPort !== undefined) {
+    const asked = requestedDestination(authority, originalDst.requestedPort);
+    const isSelf =
+      asked !== undefined && formatAddress(asked.address, asked.port) === connection.localAddress;
+    // Who asks a proxy for itself would go round in circles.
+    return isSelf ? undefined : asked;
+  }
+  const header = originalDst?.header;
   const asked = header === undefined ? undefined : head.headers.first(header);
   const named = asked === undefined ? undefined : parseHostPort(asked);
   return named ?? connection.originalDestination;

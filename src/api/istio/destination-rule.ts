@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { stringMap, texts } from "../fields.ts";
+import { stringMap } from "../fields.ts";
 import type { KubeObject } from "../meta.ts";
 import { parseSpec } from "../parse-resource.ts";
 import { rules } from "../rules.ts";
+import { exportTo } from "./export-to.ts";
 import { dnsLabel, serviceHost } from "./host-name.ts";
 import { trafficPolicy, workloadSelector } from "./traffic-policy.ts";
 
@@ -29,7 +30,7 @@ export const destinationRuleSpec = z.strictObject({
   host: serviceHost,
   trafficPolicy: trafficPolicy.optional(),
   subsets: subsets.optional(),
-  exportTo: texts.optional(),
+  exportTo: exportTo.optional(),
   workloadSelector: workloadSelector.optional(),
 });
 export type DestinationRuleSpec = z.infer<typeof destinationRuleSpec>;

@@ -12,7 +12,8 @@ const TLS_PROTOCOLS = ["https", "tls"];
 const OTHER_PROTOCOLS = ["tcp", "udp", "mongo", "redis", "mysql", "hbone", "double-hbone"];
 const PROTOCOLS = [...HTTP_PROTOCOLS, ...TLS_PROTOCOLS, ...OTHER_PROTOCOLS];
 
-const serverTls = z.strictObject({
+/** Istio's ServerTLSSettings. */
+export const serverTls = z.strictObject({
   httpsRedirect: z.boolean().optional(),
   mode: z
     .enum([

@@ -89,7 +89,8 @@ const loadBalancer = z
     }),
   );
 
-const connectionPool = z
+/** Istio's ConnectionPoolSettings. */
+export const connectionPool = z
   .strictObject({
     tcp: z
       .strictObject({

@@ -15,6 +15,7 @@ import {
 import type { KubeObject } from "../meta.ts";
 import { parseSpec } from "../parse-resource.ts";
 import { type Problem, rules } from "../rules.ts";
+import { exportTo } from "./export-to.ts";
 import { httpFault } from "./fault.ts";
 import { isIpAddress, isWildcardDomain, overlaps, serviceHost, subsetName } from "./host-name.ts";
 import { headers, httpMatch, matchPort, regex, stringMatch } from "./http-match.ts";
@@ -147,7 +148,7 @@ const spec = z
         }),
       )
       .optional(),
-    exportTo: texts.optional(),
+    exportTo: exportTo.optional(),
   })
   .superRefine(rules(virtualServiceProblems));
 

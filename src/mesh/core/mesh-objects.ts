@@ -6,9 +6,13 @@ export interface MeshObjects {
   readonly services: readonly KubeObject[];
   readonly endpointSlices: readonly KubeObject[];
   readonly pods: readonly KubeObject[];
+  readonly nodes: readonly KubeObject[];
   readonly virtualServices: readonly KubeObject[];
   readonly destinationRules: readonly KubeObject[];
   readonly gateways: readonly KubeObject[];
+  readonly serviceEntries: readonly KubeObject[];
+  readonly workloadEntries: readonly KubeObject[];
+  readonly sidecars: readonly KubeObject[];
   readonly peerAuthentications: readonly KubeObject[];
   readonly requestAuthentications: readonly KubeObject[];
   readonly authorizationPolicies: readonly KubeObject[];

@@ -1,4 +1,4 @@
-import type { KubeObject } from "../../api/index.ts";
+import type { KubeObject, StringMap } from "../../api/index.ts";
 import { hostLookup, isVisible, resolveHost } from "./model-hosts.ts";
 import type { DestinationRuleSpec, Subset, TrafficPolicy } from "./model-istio.ts";
 
@@ -9,6 +9,8 @@ export interface MeshDestinationRule {
   readonly namespace: string;
   readonly host: string;
   readonly exportTo: readonly string[];
+  /** Whose clients follow it; undefined = all. */
+  readonly workloadSelector: StringMap | undefined;
   readonly trafficPolicy: TrafficPolicy | undefined;
   readonly subsets: readonly Subset[];
 }
@@ -26,7 +28,9 @@ export function mergeDestinationRules(
     const { namespace = "default", name } = object.metadata;
     const host = resolveHost(spec.host, namespace, isService);
     const exportTo = (spec.exportTo ?? []).length > 0 ? (spec.exportTo ?? []) : ["*"];
-    const key = `${namespace}/${host}/${exportTo.join()}`;
+    const workloadSelector = spec.workloadSelector?.matchLabels;
+    const selected = JSON.stringify(Object.entries(workloadSelector ?? {}).sort());
+    const key = `${namespace}/${host}/${exportTo.join()}/${selected}`;
     const first = merged.get(key);
     const subsets = [...(first?.subsets ?? [])];
     for (const subset of spec.subsets ?? []) {
@@ -36,7 +40,8 @@ export function mergeDestinationRules(
       name: first?.name ?? name,
       namespace,
       host,
-      exportTo,
+      exportTo: workloadSelector === undefined ? exportTo : ["."],
+      workloadSelector,
       trafficPolicy: first?.trafficPolicy ?? spec.trafficPolicy,
       subsets,
     });
@@ -52,7 +57,8 @@ export type DestinationRuleLookup = (service: {
 
 /**
  * The rules as a client in `client` sees them: its own namespace's, else the service's, else the root
- * namespace's; in each the one that names the host most exactly.
+ * namespace's; in each the one that names the host most exactly, and of equals the one that selects
+ * workloads (the model's view leaves only those in that select the client).
  */
 export function destinationRulesFor(
   rules: readonly MeshDestinationRule[],
@@ -60,7 +66,9 @@ export function destinationRulesFor(
   rootNamespace: string,
 ): DestinationRuleLookup {
   const visible = Map.groupBy(
-    rules.filter((rule) => isVisible(rule, client)),
+    rules
+      .filter((rule) => isVisible(rule, client))
+      .toSorted((a, b) => Number(!a.workloadSelector) - Number(!b.workloadSelector)),
     (rule) => rule.namespace,
   );
   const byNamespace = new Map(

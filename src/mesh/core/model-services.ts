@@ -1,6 +1,9 @@
-import type { KubeObject } from "../../api/index.ts";
-import { byAge, compare, listOf, objectOf, portOf, textOf } from "./model-object.ts";
+import type { KubeObject, StringMap } from "../../api/index.ts";
+import { endpointOf, type MeshEndpoint } from "./model-endpoint.ts";
+import { NOWHERE } from "./model-locality.ts";
+import { byAge, compare, labelsOf, listOf, objectOf, portOf, textOf } from "./model-object.ts";
 import { type PortProtocol, protocolOf } from "./model-protocol.ts";
+import type { MeshWorkloadEntry } from "./model-workload-entries.ts";
 import type { Workload } from "./model-workloads.ts";
 
 /** A port of a service. */
@@ -12,16 +15,20 @@ export interface ServicePort {
   readonly endpoints: readonly MeshEndpoint[];
 }
 
-/** One address behind a service port. */
-export interface MeshEndpoint {
-  readonly address: string;
-  readonly port: number;
-  readonly isReady: boolean;
-  /** The pod behind it, when it is known. */
-  readonly workload: Workload | undefined;
-}
+/** How a service's endpoints are found. */
+export type Resolution =
+  /** They are told to the proxies. */
+  | "endpoints"
+  /** Proxies resolve their names and use every address. */
+  | "dns"
+  /** Proxies resolve one name and use one address at a time. */
+  | "dnsRoundRobin"
+  /** There are none: traffic goes where the client wanted to. */
+  | "original"
+  /** There are none: proxies resolve the name that the request asks for. */
+  | "requested";
 
-/** A Kubernetes Service. */
+/** A Kubernetes Service, or one host of a ServiceEntry. */
 export interface MeshService {
   /** `reviews.default.svc.cluster.local`. */
   readonly host: string;
@@ -29,6 +36,15 @@ export interface MeshService {
   readonly namespace: string;
   readonly clusterIps: readonly string[];
   readonly isHeadless: boolean;
+  readonly resolution: Resolution;
+  /** Whether it is outside of the mesh: no mutual TLS of the mesh by itself. */
+  readonly isExternal: boolean;
+  /** Whether a ServiceEntry made it. */
+  readonly isEntry: boolean;
+  /** Who may see it. */
+  readonly exportTo: readonly string[];
+  /** Names that its servers' certificates may carry besides those of its accounts. */
+  readonly subjectAltNames: readonly string[];
   /** The DNS name an ExternalName service stands for, when that is no service of the mesh. */
   readonly externalName: string | undefined;
   /** Whether it only stands for another service of the mesh. */
@@ -52,17 +68,21 @@ export interface ServedPort {
 /** The DNS suffix of services. */
 export const SERVICE_DOMAIN = "svc.cluster.local";
 
-/** All services with their endpoints, sorted by host. `workloads` is keyed by `namespace/pod`. */
+/**
+ * All Kubernetes services with their endpoints, sorted by host. `workloads` is keyed by
+ * `namespace/pod`; WorkloadEntries join the services whose selector fits them.
+ */
 export function buildServices(
   services: readonly KubeObject[],
   endpointSlices: readonly KubeObject[],
   workloads: ReadonlyMap<string, Workload>,
+  entries: readonly MeshWorkloadEntry[] = [],
 ): readonly MeshService[] {
   const slices = slicesByService(endpointSlices);
   const all = services
     .map((service) => {
       const { namespace = "default", name } = service.metadata;
-      return serviceFrom(service, slices.get(`${namespace}/${name}`) ?? [], workloads);
+      return serviceFrom(service, slices.get(`${namespace}/${name}`) ?? [], workloads, entries);
     })
     .sort((a, b) => compare(a.host, b.host));
   const byHost = new Map(all.map((service) => [service.host, service]));
@@ -77,6 +97,8 @@ function aliased(service: MeshService, byHost: ReadonlyMap<string, MeshService>)
     ...service,
     externalName: undefined,
     isAlias: true,
+    resolution: "endpoints",
+    isExternal: false,
     serviceAccounts: target.serviceAccounts,
     ports: service.ports.map((port) => {
       const same = target.ports.find((each) => each.number === port.number);
@@ -106,6 +128,62 @@ export function servedPortsOf(
   return served;
 }
 
+/** The annotation `networking.istio.io/exportTo`: names, comma-separated; everybody by default. */
+function exportToOf(annotation: string | undefined): readonly string[] {
+  const names = (annotation ?? "").split(",").map((name) => name.trim());
+  const given = names.filter((name) => name !== "");
+  return given.length > 0 ? given : ["*"];
+}
+
+/** The WorkloadEntries of a namespace that a selector fits; an empty selector fits none. */
+export function selectedEntries(
+  entries: readonly MeshWorkloadEntry[],
+  namespace: string,
+  selector: StringMap,
+): readonly MeshWorkloadEntry[] {
+  const wanted = Object.entries(selector);
+  if (wanted.length === 0) return [];
+  return entries.filter(
+    ({ workload }) =>
+      workload.namespace === namespace &&
+      wanted.every(([key, value]) => workload.labels[key] === value),
+  );
+}
+
+/** Where WorkloadEntries take the traffic of a service port. */
+export function entryEndpoints(
+  entries: readonly MeshWorkloadEntry[],
+  portName: string | undefined,
+  targetPort: number,
+): readonly MeshEndpoint[] {
+  return entries
+    .filter(({ address }) => address !== "" && !address.startsWith("unix://"))
+    .map(({ address, ports, workload }) => {
+      const port = (portName === undefined ? undefined : ports[portName]) ?? targetPort;
+      return endpointOf(workload, { address, port, isReady: true });
+    });
+}
+
+/** An endpoint of which only the address is known. */
+export function stranger(at: {
+  readonly address: string;
+  readonly port: number;
+  readonly isReady: boolean;
+}): MeshEndpoint {
+  return {
+    ...at,
+    workload: undefined,
+    labels: {},
+    locality: NOWHERE,
+    weight: 1,
+    takesMutualTls: false,
+  };
+}
+
+function named(address: string, port: number): MeshEndpoint {
+  return stranger({ address, port, isReady: true });
+}
+
 function slicesByService(slices: readonly KubeObject[]): Map<string, KubeObject[]> {
   const out = new Map<string, KubeObject[]>();
   for (const slice of byAge(slices)) {
@@ -123,9 +201,12 @@ function serviceFrom(
   service: KubeObject,
   slices: readonly KubeObject[],
   workloads: ReadonlyMap<string, Workload>,
+  entries: readonly MeshWorkloadEntry[],
 ): MeshService {
-  const { namespace = "default", name } = service.metadata;
+  const { namespace = "default", name, annotations = {} } = service.metadata;
   const spec = objectOf(service["spec"]);
+  const externalName = spec["type"] === "ExternalName" ? textOf(spec["externalName"]) : undefined;
+  const selected = selectedEntries(entries, namespace, labelsOf(spec["selector"]));
   const addresses = listOf(spec["clusterIPs"]);
   const clusterIps = (addresses.length > 0 ? addresses : [spec["clusterIP"]]).flatMap((ip) => {
     const text = textOf(ip);
@@ -143,7 +224,13 @@ function serviceFrom(
       appProtocol: textOf(port["appProtocol"]),
       name: portName,
     });
-    const endpoints = endpointsOf(slices, portName ?? "", workloads);
+    const endpoints =
+      externalName === undefined
+        ? [
+            ...endpointsOf(slices, portName ?? "", workloads),
+            ...entryEndpoints(selected, portName, portOf(port["targetPort"]) ?? number),
+          ]
+        : [named(externalName, number)];
     return [{ number, name: portName, protocol, endpoints }];
   });
   return {
@@ -152,7 +239,12 @@ function serviceFrom(
     namespace,
     clusterIps,
     isHeadless: spec["clusterIP"] === "None",
-    externalName: spec["type"] === "ExternalName" ? textOf(spec["externalName"]) : undefined,
+    externalName,
+    resolution: externalName === undefined ? "endpoints" : "dns",
+    isExternal: externalName !== undefined,
+    isEntry: false,
+    exportTo: exportToOf(annotations["networking.istio.io/exportTo"]),
+    subjectAltNames: [],
     isAlias: false,
     createdAt: service.metadata.creationTimestamp ?? "",
     ports: ports.sort((a, b) => a.number - b.number),
@@ -181,7 +273,8 @@ function endpointsOf(
       if (address === undefined) continue;
       const key = `${address} ${number}`;
       if (found.get(key)?.isReady !== true) {
-        found.set(key, { address, port: number, isReady, workload });
+        const at = { address, port: number, isReady };
+        found.set(key, workload === undefined ? stranger(at) : endpointOf(workload, at));
       }
     }
   }
@@ -200,10 +293,11 @@ function workloadOf(
   );
 }
 
-function serviceAccountsOf(ports: readonly ServicePort[]): MeshService["serviceAccounts"] {
+/** The accounts of the workloads behind ports, sorted. */
+export function serviceAccountsOf(ports: readonly ServicePort[]): MeshService["serviceAccounts"] {
   const accounts = new Map<string, { readonly namespace: string; readonly name: string }>();
   for (const { workload } of ports.flatMap((port) => port.endpoints)) {
-    if (workload === undefined) continue;
+    if (workload === undefined || workload.serviceAccount === "") continue;
     const { namespace, serviceAccount } = workload;
     accounts.set(`${namespace}/${serviceAccount}`, { namespace, name: serviceAccount });
   }

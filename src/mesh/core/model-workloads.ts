@@ -1,4 +1,5 @@
 import type { KubeObject, StringMap } from "../../api/index.ts";
+import { type Locality, podLocality } from "./model-locality.ts";
 import { labelsOf, listOf, objectOf, portOf, textOf } from "./model-object.ts";
 
 /** A pod as the mesh sees it. */
@@ -15,6 +16,12 @@ export interface Workload {
   readonly hasSidecar: boolean;
   /** TCP ports that the application's containers declare. */
   readonly containerPorts: readonly ContainerPort[];
+  /** "" while it has none. */
+  readonly address: string;
+  readonly isReady: boolean;
+  readonly locality: Locality;
+  /** Of its endpoints, at least 1. */
+  readonly weight: number;
 }
 
 export interface ContainerPort {
@@ -24,9 +31,13 @@ export interface ContainerPort {
 
 const SIDECAR_CONTAINER = "istio-proxy";
 
-/** A pod's workload. Reads any Pod; fields of a wrong type read as absent. */
-export function workloadFromPod(pod: KubeObject): Workload {
+/** A pod's workload. Reads any Pod; fields of a wrong type read as absent. `nodes`: where they are. */
+export function workloadFromPod(
+  pod: KubeObject,
+  nodes: ReadonlyMap<string, Locality> = new Map(),
+): Workload {
   const spec = objectOf(pod["spec"]);
+  const status = objectOf(pod["status"]);
   const labels = labelsOf(pod.metadata.labels);
   const workloadName = workloadNameOf(pod);
   return {
@@ -48,6 +59,14 @@ export function workloadFromPod(pod: KubeObject): Workload {
       "latest",
     hasSidecar: hasSidecar(spec, labels),
     containerPorts: containerPortsOf(spec),
+    address: textOf(status["podIP"]) ?? "",
+    isReady:
+      pod.metadata.deletionTimestamp === undefined &&
+      listOf(status["conditions"])
+        .map(objectOf)
+        .some(({ type, status: value }) => type === "Ready" && value === "True"),
+    locality: podLocality(labels, spec["nodeName"], nodes),
+    weight: 1,
   };
 }
 

@@ -1,4 +1,9 @@
-import type { KubeObject } from "../../api/index.ts";
+import {
+  type KubeObject,
+  parseServiceEntry,
+  parseSidecar,
+  parseWorkloadEntry,
+} from "../../api/index.ts";
 import { messageOf } from "../../base/index.ts";
 import type { MeshObjects } from "./mesh-objects.ts";
 import { ignoredFields, ignoredPolicies } from "./model-check.ts";
@@ -9,7 +14,14 @@ import {
   mergeDestinationRules,
 } from "./model-destination-rules.ts";
 import { gatewayFrom, type MeshGateway } from "./model-gateways.ts";
-import { byAge, createProblemLog, type ModelProblem, type ProblemLog } from "./model-object.ts";
+import { nodeLocalities } from "./model-locality.ts";
+import {
+  byAge,
+  compare,
+  createProblemLog,
+  type ModelProblem,
+  type ProblemLog,
+} from "./model-object.ts";
 import {
   parseAuthorizationPolicy,
   parseDestinationRule,
@@ -28,18 +40,23 @@ import {
   type MeshRequestAuthentication,
   requestAuthenticationFrom,
 } from "./model-security.ts";
+import { serviceEntryServices } from "./model-service-entries.ts";
 import {
   buildServices,
   type MeshService,
   type ServedPort,
   servedPortsOf,
 } from "./model-services.ts";
+import { DEFAULT_SETTINGS, type MeshSettings } from "./model-settings.ts";
+import { ignoredSidecarFields, type MeshSidecar, sidecarFrom } from "./model-sidecars.ts";
+import { precedes } from "./model-view.ts";
 import {
   destinationsOf,
   MESH_GATEWAY,
   type MeshVirtualService,
   virtualServiceFrom,
 } from "./model-virtual-services.ts";
+import { workloadEntryFrom } from "./model-workload-entries.ts";
 import { type Workload, workloadFromPod } from "./model-workloads.ts";
 import { jwksCluster } from "./translate/request-authentication.ts";
 
@@ -52,8 +69,9 @@ export interface ModelOptions {
 
 /** Everything the control plane knows, parsed and joined; the input of every translation. */
 export interface MeshModel extends ModelOptions {
-  /** Sorted by host. */
+  /** Sorted by host; of ServiceEntries several may have one, each for other namespaces. */
   readonly services: readonly MeshService[];
+  /** Of several for one host Kubernetes', else the oldest. */
   readonly serviceByHost: ReadonlyMap<string, MeshService>;
   /** Pods by `namespace/name`. */
   readonly workloads: ReadonlyMap<string, Workload>;
@@ -64,6 +82,9 @@ export interface MeshModel extends ModelOptions {
   readonly destinationRules: readonly MeshDestinationRule[];
   /** Oldest first. */
   readonly gateways: readonly MeshGateway[];
+  /** Oldest first. */
+  readonly sidecars: readonly MeshSidecar[];
+  readonly settings: MeshSettings;
   /** Oldest first. */
   readonly peerAuthentications: readonly MeshPeerAuthentication[];
   /** Oldest first. */
@@ -79,14 +100,29 @@ export interface MeshModel extends ModelOptions {
  */
 export function buildModel(objects: MeshObjects, options: ModelOptions): MeshModel {
   const log = createProblemLog();
+  const nodes = nodeLocalities(objects.nodes);
   const workloads = new Map(
     objects.pods.map((pod) => {
-      const workload = workloadFromPod(pod);
+      const workload = workloadFromPod(pod, nodes);
       return [`${workload.namespace}/${workload.podName}`, workload];
     }),
   );
-  const services = buildServices(objects.services, objects.endpointSlices, workloads);
-  const serviceByHost = new Map(services.map((service) => [service.host, service]));
+  const entries = parsed(objects.workloadEntries, parseWorkloadEntry, log).map(({ object, spec }) =>
+    workloadEntryFrom(object, spec),
+  );
+  const kubernetes = buildServices(objects.services, objects.endpointSlices, workloads, entries);
+  const external = parsed(objects.serviceEntries, parseServiceEntry, log).flatMap(
+    ({ object, spec }) => {
+      const pods = workloads.values();
+      const built = serviceEntryServices(object, spec, { pods, entries }, log);
+      return built.map((service) => ({ object, service }));
+    },
+  );
+  const services = [...kubernetes, ...external.map(({ service }) => service)].sort((a, b) =>
+    compare(a.host, b.host),
+  );
+  const serviceByHost = byHost(services);
+  reportSharedHosts(external, serviceByHost, log);
   const isService = (host: string): boolean => serviceByHost.has(host);
   const ruleSpecs = parsed(objects.destinationRules, parseDestinationRule, log);
   for (const { object, spec } of ruleSpecs) {
@@ -110,6 +146,11 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
     gateways: parsed(objects.gateways, parseGateway, log).map(({ object, spec }) =>
       gatewayFrom(object, spec),
     ),
+    sidecars: parsed(objects.sidecars, parseSidecar, log).map(({ object, spec }) => {
+      for (const message of ignoredSidecarFields(spec)) log.report(object, message);
+      return sidecarFrom(object, spec);
+    }),
+    settings: DEFAULT_SETTINGS,
     peerAuthentications: parsed(objects.peerAuthentications, parsePeerAuthentication, log).map(
       ({ object, spec }) => peerAuthenticationFrom(object, spec),
     ),
@@ -145,6 +186,32 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
   }
   reportConflicts(virtualServices, log);
   return { ...model, problems: log.problems };
+}
+
+function byHost(services: readonly MeshService[]): ReadonlyMap<string, MeshService> {
+  const known = new Map<string, MeshService>();
+  for (const service of services) {
+    const other = known.get(service.host);
+    if (other === undefined || precedes(service, other)) known.set(service.host, service);
+  }
+  return known;
+}
+
+/** Hosts of ServiceEntries that another one has for every namespace. */
+function reportSharedHosts(
+  all: readonly { readonly object: KubeObject; readonly service: MeshService }[],
+  serviceByHost: ReadonlyMap<string, MeshService>,
+  log: ProblemLog,
+): void {
+  for (const { object, service } of all) {
+    const owner = serviceByHost.get(service.host);
+    if (owner === undefined || owner === service || !owner.exportTo.includes("*")) continue;
+    const what = owner.isEntry ? "ServiceEntry" : "Service";
+    log.report(
+      object,
+      `host ${service.host} already has the ${what} ${owner.namespace}/${owner.name}, which counts outside of namespace ${service.namespace}`,
+    );
+  }
 }
 
 /** Keys that nobody can fetch: every token of that issuer is refused. */

@@ -8,13 +8,18 @@ import {
 } from "../../xds/index.ts";
 import type { MeshModel } from "./model.ts";
 import { destinationRulesFor } from "./model-destination-rules.ts";
+import { type MeshView, viewKey, viewOf } from "./model-view.ts";
 import type { ProxyNode } from "./proxy-node.ts";
 import { gatewayListener, gatewayPorts, gatewayRoutes } from "./translate/gateway.ts";
 import { inboundCluster, inboundListener, inboundPorts } from "./translate/inbound.ts";
 import { JoinedMap } from "./translate/joined-map.ts";
 import { namedClusters } from "./translate/named-clusters.ts";
-import { BLACK_HOLE_CLUSTER } from "./translate/names.ts";
-import { emptyCluster, outboundClusters } from "./translate/outbound-clusters.ts";
+import { BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER } from "./translate/names.ts";
+import {
+  emptyCluster,
+  outboundClusters,
+  passthroughCluster,
+} from "./translate/outbound-clusters.ts";
 import { httpProxyListener } from "./translate/outbound-listener.ts";
 import { createResourceEncoder, type ResourceEncoder } from "./translate/resource-encoder.ts";
 import { httpProxyRoutes } from "./translate/virtual-hosts.ts";
@@ -72,32 +77,41 @@ function translatorOf(
   options: TranslateOptions,
   encoder: ResourceEncoder,
 ): Translator {
-  const outboundByNamespace = new Map<string, OutboundResources>();
+  const views = new Map<string, MeshView>();
+  const outboundByClient = new Map<string, OutboundResources>();
   const httpProxyByClient = new Map<string, Routes>();
   const sourceLabels = sourceLabelsOf(model);
 
-  const outboundOf = (namespace: string): OutboundResources =>
-    remembered(outboundByNamespace, namespace, () => outbound(model, namespace, encoder));
+  const outboundOf = (node: ProxyNode, view: MeshView, key: string): OutboundResources => {
+    // With redirection the original destination is known; else only what a request asks for is.
+    const isBound = node.interceptionMode === "NONE";
+    return remembered(outboundByClient, `${isBound} ${key}`, () =>
+      outbound(view, node.namespace, isBound, encoder),
+    );
+  };
 
   const encoded = (config: RouteConfiguration): Routes => ({
     resource: encoder.resource(ROUTES, config.name ?? "", config),
     clusters: namedClusters(config),
   });
 
-  const httpProxyOf = (node: ProxyNode): Routes => {
+  const httpProxyOf = (node: ProxyNode, view: MeshView, clientKey: string): Routes => {
     // Routes depend on the client's namespace and on the labels that VirtualServices ask for.
     const labels = sourceLabels.map((key) => node.labels[key] ?? null);
-    const key = JSON.stringify([node.namespace, ...labels]);
-    return remembered(httpProxyByClient, key, () => encoded(httpProxyRoutes(model, node)));
+    const key = JSON.stringify([clientKey, ...labels]);
+    return remembered(httpProxyByClient, key, () => encoded(httpProxyRoutes(view, node)));
   };
 
   return {
     resourcesFor(node) {
-      const shared = outboundOf(node.namespace);
+      const client = { ...node, labels: labelsOf(model, node) };
+      const key = viewKey(model, client);
+      const view = remembered(views, key, () => viewOf(model, client));
+      const shared = outboundOf(node, view, key);
       // Redirected traffic needs other listeners (one for each direction, original destinations);
       // binding the pod's ports there would take them from the application.
       const isBound = node.interceptionMode === "NONE";
-      const inbound = node.role === "sidecar" && isBound ? inboundPorts(model, node) : [];
+      const inbound = node.role === "sidecar" && isBound ? inboundPorts(view, node) : [];
       const gateway = node.role === "router" ? gatewayPorts(model, node) : [];
       const proxyPort = isBound ? node.httpProxyPort : undefined;
       const listeners = [
@@ -106,8 +120,8 @@ function translatorOf(
         ...(proxyPort === undefined ? [] : [httpProxyListener(node, proxyPort, options)]),
       ];
       const routes = [
-        ...(proxyPort === undefined ? [] : [httpProxyOf(node)]),
-        ...gateway.map((port) => encoded(gatewayRoutes(port, node, model))),
+        ...(proxyPort === undefined ? [] : [httpProxyOf(node, view, key)]),
+        ...gateway.map((port) => encoded(gatewayRoutes(port, node, view))),
       ];
       const ownClusters = [
         ...inbound.map((port) => inboundCluster(port, node)),
@@ -136,12 +150,14 @@ function translatorOf(
 }
 
 function outbound(
-  model: MeshModel,
+  model: MeshView,
   namespace: string,
+  isBound: boolean,
   encoder: ResourceEncoder,
 ): OutboundResources {
   const clusters = [
     encoder.resource(CLUSTER, BLACK_HOLE_CLUSTER, emptyCluster(BLACK_HOLE_CLUSTER)),
+    encoder.resource(CLUSTER, PASSTHROUGH_CLUSTER, passthroughCluster(isBound)),
   ];
   const endpoints: XdsResource[] = [];
   const ruleFor = destinationRulesFor(model.destinationRules, namespace, model.rootNamespace);
@@ -150,6 +166,7 @@ function outbound(
       service,
       ruleFor(service),
       model,
+      isBound,
     )) {
       clusters.push(encoder.resource(CLUSTER, name, cluster));
       if (assignment === undefined) continue;
@@ -157,6 +174,11 @@ function outbound(
     }
   }
   return { clusters: byName(clusters), endpoints: byName(endpoints) };
+}
+
+/** What the API says of a pod's labels counts; a proxy may still tell older ones. */
+function labelsOf(model: MeshModel, node: ProxyNode): ProxyNode["labels"] {
+  return model.workloads.get(`${node.namespace}/${node.name}`)?.labels ?? node.labels;
 }
 
 function missingFrom(clusters: Resources, routes: readonly Routes[]): readonly string[] {

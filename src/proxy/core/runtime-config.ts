@@ -359,9 +359,17 @@ export interface ClusterConfig {
   readonly overprovisioningFactor: number;
   /** The address of ours from which connections to the hosts come. */
   readonly bindAddress?: string | undefined;
-  /** Hosts are where connections were going, or what this header of a request says (ORIGINAL_DST). */
+  /**
+   * Hosts are where connections were going, or what this header of a request says (ORIGINAL_DST), or
+   * the host that the request asks for, an address or a name (dynamic forward proxy).
+   */
   readonly originalDst?:
-    | { readonly header: string | undefined; readonly port: number | undefined }
+    | {
+        readonly header: string | undefined;
+        readonly port: number | undefined;
+        /** Set for a dynamic forward proxy: the port where the request names none. */
+        readonly requestedPort?: number;
+      }
     | undefined;
   /** First match wins, then `defaultTls`. `undefined` = plain text. */
   tlsFor(endpoint: EndpointConfig): TlsConfig | undefined;

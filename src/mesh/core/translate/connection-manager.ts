@@ -2,6 +2,7 @@ import { durationFromMs, type MessageTypes, packAny } from "../../../xds/index.t
 import { ACCESS_LOG } from "./access-log.ts";
 import { ADS } from "./config-source.ts";
 import { CORS_FILTER } from "./cors.ts";
+import { DNS_CACHE } from "./dns-cache.ts";
 import { FAULT_FILTER } from "./route-action.ts";
 
 type Filter = MessageTypes["envoy.config.listener.v3.Filter"];
@@ -22,7 +23,16 @@ export interface ConnectionManagerOptions {
   readonly accessLog: boolean;
   /** Before all others: who is asking, and whether they may. */
   readonly securityFilters?: readonly HttpFilter[];
+  /** Whether routes may lead to the host that a request asks for. */
+  readonly takesAnyHost?: boolean;
 }
+
+const FORWARD_PROXY: HttpFilter = {
+  name: "envoy.filters.http.dynamic_forward_proxy",
+  typed_config: packAny("envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig", {
+    dns_cache_config: DNS_CACHE,
+  }),
+};
 
 /** An HTTP connection manager with Istio's settings, as network filter. */
 export function connectionManager(options: ConnectionManagerOptions): Filter {
@@ -45,6 +55,7 @@ export function connectionManager(options: ConnectionManagerOptions): Filter {
           name: CORS_FILTER,
           typed_config: packAny("envoy.extensions.filters.http.cors.v3.Cors", {}),
         },
+        ...(options.takesAnyHost === true ? [FORWARD_PROXY] : []),
         {
           name: "envoy.filters.http.router",
           typed_config: packAny("envoy.extensions.filters.http.router.v3.Router", {}),

@@ -2,7 +2,9 @@ import { durationFromMs, type MessageTypes, packAny, structFromJson } from "../.
 import type { MeshModel } from "../model.ts";
 import { type EffectiveTlsMode, mutualTlsModeOf } from "../model-peer-authentication.ts";
 import { type PortProtocol, protocolOf } from "../model-protocol.ts";
-import type { MeshService } from "../model-services.ts";
+import type { MeshService, ServedPort } from "../model-services.ts";
+import type { SidecarIngress } from "../model-sidecars.ts";
+import type { MeshView } from "../model-view.ts";
 import type { ProxyNode } from "../proxy-node.ts";
 import { ACCESS_LOG } from "./access-log.ts";
 import { connectionManager } from "./connection-manager.ts";
@@ -21,6 +23,8 @@ type TransportSocket = MessageTypes["envoy.config.core.v3.TransportSocket"];
 export interface InboundPort {
   readonly number: number;
   readonly protocol: PortProtocol;
+  /** The application's own port, where a Sidecar says that it is another one. */
+  readonly targetPort?: number | undefined;
   /** Services that lead to it, oldest first. */
   readonly services: readonly MeshService[];
 }
@@ -37,12 +41,15 @@ const TCP_ALPN = ["istio", "istio-peer-exchange"];
 
 /**
  * The application's ports: what the pod's containers declare, and what services lead to. The
- * service says what a port speaks, else the container port's name does.
+ * service says what a port speaks, else the container port's name does. A Sidecar with ingress
+ * listeners replaces the list (Istio).
  */
-export function inboundPorts(model: MeshModel, node: ProxyNode): readonly InboundPort[] {
+export function inboundPorts(model: MeshView, node: ProxyNode): readonly InboundPort[] {
   const pod = model.workloads.get(`${node.namespace}/${node.name}`);
   if (pod === undefined) return [];
   const served = Map.groupBy(model.servedPorts.get(pod) ?? [], (each) => each.targetPort);
+  const ingress = model.sidecar?.ingress ?? [];
+  if (ingress.length > 0) return ingress.map((listener) => ingressPort(listener, served));
   const names = new Map<number, string | undefined>([
     ...[...served.keys()].map((number) => [number, undefined] as const),
     ...pod.containerPorts.map((port) => [port.number, port.name] as const),
@@ -60,6 +67,20 @@ export function inboundPorts(model: MeshModel, node: ProxyNode): readonly Inboun
         services: [...new Set(behind.map((each) => each.service))],
       };
     });
+}
+
+function ingressPort(
+  { port: number, protocol, name, targetPort }: SidecarIngress,
+  served: ReadonlyMap<number, readonly ServedPort[]>,
+): InboundPort {
+  const behind = served.get(number) ?? [];
+  const appProtocol = protocol?.toLowerCase();
+  return {
+    number,
+    protocol: protocolOf({ number, transport: "TCP", appProtocol, name }),
+    targetPort,
+    services: [...new Set(behind.map((each) => each.service))],
+  };
 }
 
 /** The cluster of an application port: the application's own address. */
@@ -86,7 +107,13 @@ export function inboundCluster(port: InboundPort, node: ProxyNode): Cluster {
       endpoints: [
         {
           lb_endpoints: [
-            { endpoint: { address: { socket_address: { address, port_value: port.number } } } },
+            {
+              endpoint: {
+                address: {
+                  socket_address: { address, port_value: port.targetPort ?? port.number },
+                },
+              },
+            },
           ],
         },
       ],

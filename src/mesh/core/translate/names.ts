@@ -28,5 +28,7 @@ export function configPath(kind: string, source: { namespace: string; name: stri
 
 /** Cluster without endpoints: where traffic goes that has no place to go. */
 export const BLACK_HOLE_CLUSTER = "BlackHoleCluster";
+/** Where traffic goes on to that nobody knows, where that is allowed. */
+export const PASSTHROUGH_CLUSTER = "PassthroughCluster";
 /** Name of the route configuration of the outbound HTTP proxy listener. */
 export const HTTP_PROXY_ROUTE = "http_proxy";

@@ -1,11 +1,21 @@
-import { type MessageTypes, structFromJson } from "../../../xds/index.ts";
+import { assertNever } from "../../../base/index.ts";
+import { type MessageTypes, packAny, structFromJson } from "../../../xds/index.ts";
 import type { MeshModel } from "../model.ts";
 import type { MeshDestinationRule } from "../model-destination-rules.ts";
+import type { MeshEndpoint } from "../model-endpoint.ts";
 import type { Subset } from "../model-istio.ts";
-import type { MeshEndpoint, MeshService, ServicePort } from "../model-services.ts";
+import type { MeshService, ServicePort } from "../model-services.ts";
+import type { Workload } from "../model-workloads.ts";
 import { ADS } from "./config-source.ts";
 import { hashingFields } from "./consistent-hash.ts";
-import { configPath, meshServerName, outboundClusterName, spiffeId } from "./names.ts";
+import { DNS_CACHE } from "./dns-cache.ts";
+import {
+  configPath,
+  meshServerName,
+  outboundClusterName,
+  PASSTHROUGH_CLUSTER,
+  spiffeId,
+} from "./names.ts";
 import { policyFields, policyFor } from "./traffic-policy.ts";
 import { upstreamTransport } from "./upstream-tls.ts";
 
@@ -14,7 +24,12 @@ type Assignment = MessageTypes["envoy.config.endpoint.v3.ClusterLoadAssignment"]
 type LbEndpoint = MessageTypes["envoy.config.endpoint.v3.LbEndpoint"];
 
 /** Cluster.DiscoveryType */
-const TYPE = { STATIC: 0, STRICT_DNS: 1, EDS: 3 } as const;
+const TYPE = { STATIC: 0, STRICT_DNS: 1, LOGICAL_DNS: 2, EDS: 3, ORIGINAL_DST: 4 } as const;
+/** LbPolicy.CLUSTER_PROVIDED */
+const CLUSTER_PROVIDED = 6;
+const FORWARD_PROXY = "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig";
+/** Istio's mesh-wide default. */
+const DNS_REFRESH = { seconds: 60 };
 /** Cluster.DnsLookupFamily */
 const V4_PREFERRED = 3;
 /** The cluster id of Istio's single-cluster installations. */
@@ -27,15 +42,19 @@ export interface OutboundCluster {
   readonly assignment: Assignment | undefined;
 }
 
-/** The clusters of one service: each port whole, and once per subset of the DestinationRule. */
+/**
+ * The clusters of one service: each port whole, and once per subset of the DestinationRule.
+ * `isBound`: connections are not redirected, so that there is no original destination.
+ */
 export function outboundClusters(
   service: MeshService,
   rule: MeshDestinationRule | undefined,
   model: MeshModel,
+  isBound: boolean,
 ): readonly OutboundCluster[] {
   return service.ports.flatMap((port) =>
     [undefined, ...(rule?.subsets ?? [])].map((subset) =>
-      outboundCluster(service, port, rule, subset, model),
+      outboundCluster(service, port, rule, subset, model, isBound),
     ),
   );
 }
@@ -56,6 +75,7 @@ function outboundCluster(
   rule: MeshDestinationRule | undefined,
   subset: Subset | undefined,
   model: MeshModel,
+  isBound: boolean,
 ): OutboundCluster {
   const name = outboundClusterName(service.host, port.number, subset?.name);
   const policy = policyFor(rule, subset, port.number);
@@ -65,32 +85,69 @@ function outboundCluster(
     ...hashingFields(policy),
     metadata: metadataOf(service, rule, subset),
   };
-  if (service.externalName !== undefined) {
-    return {
-      name,
-      cluster: {
+  const tls = service.isExternal ? (policy.tls ?? DISABLED) : policy.tls;
+  const transport = upstreamTransport(tls, peerOf(service, port, subset, model));
+  const endpoints = port.endpoints.filter((endpoint) => isOf(subset, endpoint));
+  switch (service.resolution) {
+    case "original":
+    case "requested":
+      return {
+        name,
+        cluster: {
+          ...common,
+          ...passthroughFields(isBound || service.resolution === "requested"),
+          ...transport,
+        },
+        assignment: undefined,
+      };
+    case "dns":
+    case "dnsRoundRobin": {
+      const cluster: Cluster = {
         ...common,
-        ...dnsFields(name, service.externalName, port.number),
-        // Nobody out there has a sidecar: TLS only as the rule says.
-        ...(policy.tls === undefined
-          ? {}
-          : upstreamTransport(policy.tls, peerOf(service, port, subset, model))),
-      },
-      assignment: undefined,
-    };
+        type: service.resolution === "dns" ? TYPE.STRICT_DNS : TYPE.LOGICAL_DNS,
+        dns_lookup_family: V4_PREFERRED,
+        dns_refresh_rate: DNS_REFRESH,
+        respect_dns_ttl: true,
+        load_assignment: assignmentOf(name, endpoints),
+        ...transport,
+      };
+      return { name, cluster, assignment: undefined };
+    }
+    case "endpoints": {
+      const cluster: Cluster = {
+        ...common,
+        type: TYPE.EDS,
+        eds_cluster_config: { eds_config: ADS, service_name: name },
+        ...transport,
+      };
+      return { name, cluster, assignment: assignmentOf(name, endpoints) };
+    }
+    default:
+      return assertNever(service.resolution);
   }
+}
+
+const DISABLED = { mode: "DISABLE" } as const;
+
+/** Where traffic goes on to where its client wanted it to. */
+function passthroughFields(isByRequest: boolean): Cluster {
+  if (!isByRequest) return { type: TYPE.ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED };
   return {
-    name,
-    cluster: {
-      ...common,
-      type: TYPE.EDS,
-      eds_cluster_config: { eds_config: ADS, service_name: name },
-      ...upstreamTransport(policy.tls, peerOf(service, port, subset, model)),
+    lb_policy: CLUSTER_PROVIDED,
+    cluster_type: {
+      name: "envoy.clusters.dynamic_forward_proxy",
+      typed_config: packAny(FORWARD_PROXY, { dns_cache_config: DNS_CACHE }),
     },
-    assignment: assignmentOf(
-      name,
-      port.endpoints.filter((endpoint) => isOf(subset, endpoint)),
-    ),
+  };
+}
+
+/** What clients get that ask for a host nobody knows, where that is allowed. */
+export function passthroughCluster(isBound: boolean): Cluster {
+  return {
+    name: PASSTHROUGH_CLUSTER,
+    connect_timeout: { seconds: 10 },
+    ...policyFields({}, false),
+    ...passthroughFields(isBound),
   };
 }
 
@@ -102,7 +159,12 @@ function peerOf(
 ) {
   return {
     sni: meshServerName(service.host, port.number, subset?.name),
-    identities: service.serviceAccounts.map((account) => spiffeId(model.trustDomain, account)),
+    host: service.host,
+    identities: [
+      ...service.serviceAccounts.map((account) => spiffeId(model.trustDomain, account)),
+      ...service.subjectAltNames,
+    ],
+    names: service.subjectAltNames,
     protocol: port.protocol,
   };
 }
@@ -124,29 +186,11 @@ function metadataOf(
   };
 }
 
-function dnsFields(name: string, address: string, port: number): Cluster {
-  return {
-    type: TYPE.STRICT_DNS,
-    dns_lookup_family: V4_PREFERRED,
-    load_assignment: {
-      cluster_name: name,
-      endpoints: [
-        {
-          lb_endpoints: [
-            { endpoint: { address: { socket_address: { address, port_value: port } } } },
-          ],
-        },
-      ],
-    },
-  };
-}
-
-/** Whether an endpoint has the labels of the subset; an address without a pod is in no subset. */
+/** Whether an endpoint has the labels of the subset; an address without labels is in no subset. */
 function isOf(subset: Subset | undefined, endpoint: MeshEndpoint): boolean {
   if (subset === undefined) return true;
-  const labels = endpoint.workload?.labels;
   const wanted = Object.entries(subset.labels ?? {});
-  return wanted.every(([key, value]) => labels?.[key] === value);
+  return wanted.every(([key, value]) => endpoint.labels[key] === value);
 }
 
 /** Only what is ready; an empty assignment says that there is nothing, and requests get 503 UH. */
@@ -158,36 +202,41 @@ function assignmentOf(name: string, endpoints: readonly MeshEndpoint[]): Assignm
     endpoints: [
       {
         locality: {},
-        load_balancing_weight: { value: ready.length },
+        load_balancing_weight: { value: ready.reduce((sum, { weight }) => sum + weight, 0) },
         lb_endpoints: ready.map(lbEndpoint),
       },
     ],
   };
 }
 
-function lbEndpoint({ address, port, workload }: MeshEndpoint): LbEndpoint {
+function lbEndpoint({ address, port, workload, weight, takesMutualTls }: MeshEndpoint): LbEndpoint {
   return {
     endpoint: { address: { socket_address: { address, port_value: port } } },
-    load_balancing_weight: { value: 1 },
-    ...(workload === undefined
+    load_balancing_weight: { value: weight },
+    ...(workload === undefined && !takesMutualTls
       ? {}
       : {
           metadata: {
             filter_metadata: {
-              ...(workload.hasSidecar
+              ...(takesMutualTls
                 ? { "envoy.transport_socket_match": structFromJson({ tlsMode: "istio" }) }
                 : {}),
-              istio: structFromJson({
-                workload: [
-                  workload.workloadName,
-                  workload.namespace,
-                  workload.canonicalService,
-                  workload.canonicalRevision,
-                  CLUSTER_ID,
-                ].join(";"),
-              }),
+              ...(workload === undefined ? {} : { istio: structFromJson(workloadOf(workload)) }),
             },
           },
         }),
+  };
+}
+
+/** A workload in Istio's short form, for the metrics of who calls it. */
+function workloadOf(workload: Workload): { readonly workload: string } {
+  return {
+    workload: [
+      workload.workloadName,
+      workload.namespace,
+      workload.canonicalService,
+      workload.canonicalRevision,
+      CLUSTER_ID,
+    ].join(";"),
   };
 }

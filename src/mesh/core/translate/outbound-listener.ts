@@ -29,6 +29,7 @@ export function httpProxyListener(
             direction: "outbound",
             routes: HTTP_PROXY_ROUTE,
             accessLog: options.accessLog,
+            takesAnyHost: true,
           }),
         ],
       },

@@ -11,6 +11,8 @@ type SanMatcher = MessageTypes["envoy.extensions.transport_sockets.tls.v3.Subjec
 /** Names of the secrets that every workload gets by SDS. */
 export const WORKLOAD_CERTIFICATE = "default";
 export const TRUST_BUNDLE = "ROOTCA";
+/** The certificate authorities that the world trusts (Istio's name). */
+export const SYSTEM_ROOTS = "file-root:system";
 
 const UPSTREAM_TLS = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 /** SubjectAltNameMatcher.SanType */
@@ -21,6 +23,10 @@ const TLS_V1_2 = 3;
 /** Who is on the other side of a cluster. */
 export interface MeshPeer {
   readonly sni: string;
+  /** Of the service, maybe a wildcard. */
+  readonly host: string;
+  /** Names that its certificate may carry outside of the mesh; empty = any that it asks for. */
+  readonly names: readonly string[];
   /** SPIFFE ids that may answer; empty = any of the mesh. */
   readonly identities: readonly string[];
   readonly protocol: PortProtocol;
@@ -51,7 +57,7 @@ export function upstreamTransport(
       return { transport_socket: meshTls(tls, peer) };
     case "SIMPLE":
     case "MUTUAL":
-      return { transport_socket: ownTls(tls) };
+      return { transport_socket: ownTls(tls, peer) };
     default:
       // DISABLE, which is also the mode of settings that name none.
       return {};
@@ -96,11 +102,20 @@ export function meshCertificates(
   };
 }
 
-/** TLS with the DestinationRule's own files; without a CA the server is not verified, as in Istio. */
-function ownTls(tls: ClientTlsSettings): TransportSocket {
+/**
+ * TLS with the DestinationRule's own files. Without a CA the public ones count; the server is asked
+ * for by its host's name (Istio's auto SNI).
+ */
+function ownTls(tls: ClientTlsSettings, peer: MeshPeer): TransportSocket {
   const isMutual = tls.mode === "MUTUAL";
-  const names = tls.subjectAltNames ?? [];
-  return socket(tls.sni ?? "", {
+  const given = tls.subjectAltNames ?? [];
+  const names = given.length > 0 ? given : peer.names;
+  const sni = tls.sni || (peer.host.startsWith("*") ? "" : peer.host);
+  const isUnchecked = tls.insecureSkipVerify === true;
+  const match_typed_subject_alt_names = (names.length === 0 && sni !== "" ? [sni] : names).flatMap(
+    anySan,
+  );
+  return socket(sni, {
     ...(isMutual
       ? {
           tls_certificates: [
@@ -111,14 +126,21 @@ function ownTls(tls: ClientTlsSettings): TransportSocket {
           ],
         }
       : {}),
-    ...(tls.caCertificates
-      ? {
-          validation_context: {
-            trusted_ca: { filename: tls.caCertificates },
-            match_typed_subject_alt_names: names.flatMap(anySan),
-          },
-        }
-      : {}),
+    ...(isUnchecked
+      ? {}
+      : tls.caCertificates
+        ? {
+            validation_context: {
+              trusted_ca: { filename: tls.caCertificates },
+              match_typed_subject_alt_names,
+            },
+          }
+        : {
+            combined_validation_context: {
+              default_validation_context: { match_typed_subject_alt_names },
+              validation_context_sds_secret_config: { name: SYSTEM_ROOTS, sds_config: ADS },
+            },
+          }),
   });
 }
 

@@ -1,9 +1,9 @@
 import type { MessageTypes } from "../../../xds/index.ts";
-import type { MeshModel } from "../model.ts";
 import { type DestinationRuleLookup, destinationRulesFor } from "../model-destination-rules.ts";
-import { hostLookup } from "../model-hosts.ts";
+import { hostLookup, resolveHost } from "../model-hosts.ts";
 import { isHttpProtocol } from "../model-protocol.ts";
-import { type MeshService, SERVICE_DOMAIN, type ServicePort } from "../model-services.ts";
+import type { MeshService, ServicePort } from "../model-services.ts";
+import type { MeshView } from "../model-view.ts";
 import {
   MESH_GATEWAY,
   type MeshVirtualService,
@@ -11,7 +11,7 @@ import {
 } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
 import { hashPolicies } from "./consistent-hash.ts";
-import { HTTP_PROXY_ROUTE, outboundClusterName } from "./names.ts";
+import { HTTP_PROXY_ROUTE, outboundClusterName, PASSTHROUGH_CLUSTER } from "./names.ts";
 import { defaultRetryPolicy, timeoutFields } from "./route-action.ts";
 import { type RouteClient, virtualServiceRoutes } from "./virtual-service-routes.ts";
 
@@ -26,11 +26,11 @@ const HTTPS_PORT = 443;
 
 /**
  * The routes of the outbound HTTP proxy listener: a virtual host per service and HTTP port, then the
- * hosts that only VirtualServices know. A host nobody knows gets 502 (Istio's REGISTRY_ONLY: with
- * the loopback network there is no original destination to pass the request on to).
+ * hosts that only VirtualServices know. A host nobody knows is passed on to, or gets 502, as the
+ * outbound traffic policy says.
  */
 export function httpProxyRoutes(
-  model: MeshModel,
+  model: MeshView,
   node: Pick<ProxyNode, "namespace" | "labels">,
 ): RouteConfiguration {
   const ruleOf = destinationRulesFor(model.destinationRules, node.namespace, model.rootNamespace);
@@ -63,7 +63,7 @@ export function httpProxyRoutes(
       });
     }
   }
-  hosts.push(...otherHosts(virtualServices, model, client, domains), blockAll());
+  hosts.push(...otherHosts(virtualServices, model, client, domains), elsewhere(model));
   return {
     name: HTTP_PROXY_ROUTE,
     virtual_hosts: hosts,
@@ -93,11 +93,15 @@ function serviceDomains(
   clientNamespace: string,
 ): readonly string[] {
   const { host, name, namespace } = service;
-  const names = [
-    host,
+  const short = [
     ...(namespace === clientNamespace ? [name] : []),
     `${name}.${namespace}`,
-    host.slice(0, -SERVICE_DOMAIN.length + "svc".length),
+    `${name}.${namespace}.svc`,
+  ];
+  const names = [
+    host,
+    // A ServiceEntry's name is no name of the service.
+    ...(service.isEntry ? [] : short),
     ...service.clusterIps.map((ip) => (ip.includes(":") ? `[${ip}]` : ip)),
   ];
   const portless = httpPorts.find((each) => each.number === HTTP_PORT) ?? httpPorts[0];
@@ -109,7 +113,7 @@ function serviceDomains(
 function defaultRoute(
   service: MeshService,
   port: ServicePort,
-  model: MeshModel,
+  model: MeshView,
   ruleOf: DestinationRuleLookup,
 ): Route {
   const hashing = hashPolicies([{ host: service.host }], port.number, model, ruleOf);
@@ -129,7 +133,7 @@ function defaultRoute(
 /** Hosts of VirtualServices that are no service: whatever the port, by Host alone. */
 function otherHosts(
   virtualServices: readonly MeshVirtualService[],
-  model: MeshModel,
+  model: MeshView,
   client: RouteClient,
   domains: ReturnType<typeof createDomainRegister>,
 ): VirtualHost[] {
@@ -155,10 +159,31 @@ function otherHosts(
   return out;
 }
 
-function blockAll(): VirtualHost {
+/** What becomes of requests for a host that nobody knows. */
+function elsewhere(view: MeshView): VirtualHost {
+  const { sidecar, settings } = view;
+  if ((sidecar?.outboundMode ?? settings.outboundMode) === "REGISTRY_ONLY") {
+    return {
+      name: "block_all",
+      domains: ["*"],
+      routes: [{ name: "block_all", match: { prefix: "/" }, direct_response: { status: 502 } }],
+    };
+  }
+  const proxy = sidecar?.egressProxy;
+  const cluster =
+    proxy === undefined
+      ? PASSTHROUGH_CLUSTER
+      : outboundClusterName(
+          resolveHost(proxy.host, sidecar?.namespace ?? "", (host) => view.serviceByHost.has(host)),
+          proxy.port.number,
+          proxy.subset,
+        );
   return {
-    name: "block_all",
+    name: "allow_any",
     domains: ["*"],
-    routes: [{ name: "block_all", match: { prefix: "/" }, direct_response: { status: 502 } }],
+    include_request_attempt_count: true,
+    routes: [
+      { name: "allow_any", match: { prefix: "/" }, route: { cluster, ...timeoutFields(0) } },
+    ],
   };
 }

@@ -19,6 +19,7 @@ import { compileTransportSocket, type SecretMaterial, type TlsSpec } from "./tls
 const DEFAULT_CONNECT_TIMEOUT_MS = 5000;
 const DEFAULT_IDLE_TIMEOUT_MS = 3_600_000;
 const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+const FORWARD_PROXY = "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig";
 const DEFAULT_INITIAL_FETCH_TIMEOUT_MS = 15_000;
 /** Cluster.DiscoveryType */
 const TYPE = { STATIC: 0, STRICT_DNS: 1, LOGICAL_DNS: 2, EDS: 3, ORIGINAL_DST: 4 } as const;
@@ -59,6 +60,7 @@ export function compileCluster(
   if (isEds && cluster.load_assignment) {
     scope.at("load_assignment").fail("is not allowed on a cluster of type EDS");
   }
+  compileClusterType(cluster, scope.at("cluster_type"));
   refuseUnsupported(cluster, scope);
   const options = httpOptions(cluster, scope);
   const localEndpoints = cluster.load_assignment
@@ -100,6 +102,34 @@ export function compileCluster(
       };
     },
   };
+}
+
+/** Whether the hosts are what requests ask for. */
+function isForwardProxy({ cluster_type }: envoy_config_cluster_v3_Cluster): boolean {
+  return unpackAny(FORWARD_PROXY, cluster_type?.typed_config) !== undefined;
+}
+
+/** The port of a request that names none. */
+function tlsPort({ transport_socket: socket }: envoy_config_cluster_v3_Cluster): number {
+  return socket && !socket.typed_config?.type_url?.endsWith(".RawBuffer") ? 443 : 80;
+}
+
+function compileClusterType(
+  { cluster_type: custom, load_assignment }: envoy_config_cluster_v3_Cluster,
+  scope: Scope,
+): void {
+  if (!custom) return;
+  const forward = unpackAny(FORWARD_PROXY, custom.typed_config);
+  const place = scope.at("typed_config");
+  if (forward === undefined) {
+    const found = custom.typed_config?.type_url ?? custom.name ?? "";
+    place.fail(`cluster type ${found} is not supported`);
+  } else if (forward.sub_clusters_config) {
+    place.at("sub_clusters_config").fail("is not supported");
+  } else if (!forward.dns_cache_config?.name) {
+    place.at("dns_cache_config", "name").fail("must not be empty");
+  }
+  if (load_assignment) place.fail("goes without a load_assignment");
 }
 
 function refuseUnsupported(cluster: envoy_config_cluster_v3_Cluster, scope: Scope): void {
@@ -160,7 +190,9 @@ function fixedPart(
     altStatName: cluster.alt_stat_name || name,
     connectTimeoutMs,
     ...compileLbPolicy(cluster, scope),
-    originalDst: compileOriginalDst(cluster),
+    originalDst: isForwardProxy(cluster)
+      ? { header: undefined, port: undefined, requestedPort: tlsPort(cluster) }
+      : compileOriginalDst(cluster),
     bindAddress: compileBindAddress(cluster, scope.at("upstream_bind_config", "source_address")),
     ...compileCircuitBreaker(cluster.circuit_breakers, scope.at("circuit_breakers")),
     ...compileUpstreamProtocol(cluster, options, scope),

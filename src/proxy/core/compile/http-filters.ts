@@ -15,6 +15,7 @@ const ROUTER = `type.googleapis.com/${ROUTER_MESSAGE}`;
 const CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors";
 const RBAC = "envoy.extensions.filters.http.rbac.v3.RBAC";
 const JWT = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication";
+const FORWARD_PROXY = "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig";
 const LOCAL_RATE_LIMIT = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit";
 
 /**
@@ -64,6 +65,15 @@ function compileFilter(
   const limit = unpackAny(LOCAL_RATE_LIMIT, config);
   if (limit !== undefined) {
     return { ...own, kind: "localRateLimit", limit: compileLocalRateLimit(limit, context, place) };
+  }
+  const forward = unpackAny(FORWARD_PROXY, config);
+  if (forward !== undefined) {
+    // Names are resolved when a connection is made: the filter has nothing left to do.
+    if (forward.sub_cluster_config) place.at("sub_cluster_config").fail("is not supported");
+    else if (!forward.dns_cache_config?.name) {
+      place.at("dns_cache_config", "name").fail("must not be empty");
+    }
+    return undefined;
   }
   const url = config?.type_url ?? "";
   if (filter.is_optional === true) scope.warn(`filter ${filter.name ?? url} is ignored`);

@@ -84,12 +84,14 @@ function compileChoice(cluster: envoy_config_cluster_v3_Cluster, scope: Scope): 
     return compileTyped(cluster.load_balancing_policy, scope.at("load_balancing_policy"));
   }
   // As Envoy: the one without the other is refused.
-  const isOriginalDst = cluster.type === ORIGINAL_DST;
+  const isOriginalDst = cluster.type === ORIGINAL_DST || !!cluster.cluster_type;
   const isProvided = cluster.lb_policy === CLUSTER_PROVIDED;
   if (isOriginalDst !== isProvided) {
     scope
       .at("lb_policy")
-      .fail("CLUSTER_PROVIDED goes with type ORIGINAL_DST only, and it with no other");
+      .fail(
+        "CLUSTER_PROVIDED goes with type ORIGINAL_DST or a cluster_type only, and they with no other",
+      );
   }
   if (isProvided) return PLAIN;
   const isLocalityWeighted = !!cluster.common_lb_config?.locality_weighted_lb_config;

@@ -227,7 +227,20 @@ function compileSan(
     scope.at("matcher").fail("is required");
     return { matches: () => false };
   }
-  return { matches: compileStringMatcher(matcher.matcher, scope.at("matcher")) };
+  const exact = matcher.matcher.exact;
+  const matches = compileStringMatcher(matcher.matcher, scope.at("matcher"));
+  if (matcher.san_type !== 2 || !exact) return { matches };
+  return { matches: (name) => matches(name) || standsFor(name, exact) };
+}
+
+/** Whether a certificate's `*.example.com` stands for a host; for one label only (RFC 6125 §6.4.3). */
+function standsFor(pattern: string, host: string): boolean {
+  const dot = host.indexOf(".");
+  return (
+    pattern.startsWith("*.") &&
+    dot > 0 &&
+    pattern.slice(1).toLowerCase() === host.slice(dot).toLowerCase()
+  );
 }
 
 /** A short name for a value: two 32-bit FNV-1a hashes of its JSON. Not for security. */

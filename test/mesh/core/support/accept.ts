@@ -98,6 +98,10 @@ export async function acceptedByEnvoy(envoy: string, set: ResourceSet): Promise<
       name: "ROOTCA",
       validation_context: { trusted_ca: { inline_string: authority.certificatePem } },
     },
+    {
+      name: "file-root:system",
+      validation_context: { trusted_ca: { inline_string: authority.certificatePem } },
+    },
   ];
   try {
     const file = join(dir, "envoy.json");

@@ -6,6 +6,10 @@ const NOTHING: MeshObjects = {
   services: [],
   endpointSlices: [],
   pods: [],
+  nodes: [],
+  serviceEntries: [],
+  workloadEntries: [],
+  sidecars: [],
   virtualServices: [],
   destinationRules: [],
   gateways: [],
@@ -44,6 +48,18 @@ export function virtualService(named: Named, spec: object): KubeObject {
 
 export function destinationRule(named: Named, spec: object): KubeObject {
   return object("networking.istio.io/v1beta1", "DestinationRule", named, { spec });
+}
+
+export function serviceEntry(named: Named, spec: object): KubeObject {
+  return object("networking.istio.io/v1", "ServiceEntry", named, { spec });
+}
+
+export function workloadEntry(named: Named, spec: object): KubeObject {
+  return object("networking.istio.io/v1", "WorkloadEntry", named, { spec });
+}
+
+export function sidecar(named: Named, spec: object): KubeObject {
+  return object("networking.istio.io/v1", "Sidecar", named, { spec });
 }
 
 export function gateway(named: Named, spec: object): KubeObject {

@@ -32,6 +32,7 @@ test("names clusters as Istio does: each port whole and per subset, and the pod'
   const set = translated(mesh(bookinfo(), { destinationRules: [reviewsSubsets()] }));
   assert.deepEqual(namesOf(set, CLUSTER_TYPE), [
     "BlackHoleCluster",
+    "PassthroughCluster",
     "inbound|9080||",
     `outbound|9080|v1|${HOST}`,
     `outbound|9080|v2|${HOST}`,

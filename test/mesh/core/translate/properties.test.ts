@@ -121,6 +121,7 @@ test("every cluster that a route names exists, and so do its endpoints", () => {
       const set = translated(objects, CLIENT);
       for (const name of namedClusters(set)) {
         assert.ok(set.get(CLUSTER_TYPE)?.has(name), name);
+        if (name === "PassthroughCluster") continue;
         assert.ok(set.get(ENDPOINT_TYPE)?.has(name), name);
       }
     }),

@@ -493,7 +493,7 @@ test("exact hosts beat wildcards; private VirtualServices beat public ones", () 
   assert.equal(first(of("a", "reviews", { gateways: ["public", "mesh"] })), "a");
 });
 
-test("hosts that no service has are routed by their VirtualService, anything else gets 502", () => {
+test("hosts that no service has are routed by their VirtualService, anything else is passed on", () => {
   const set = translated(
     mesh(bookinfo(), {
       virtualServices: [
@@ -508,13 +508,18 @@ test("hosts that no service has are routed by their VirtualService, anything els
   assert.deepEqual(host["domains"], ["api.example.com", "api.example.com:*"]);
   assert.equal(action(host["routes"] as Json[])["cluster"], ALL);
   assert.deepEqual(virtualHostJson(set, "*"), {
-    name: "block_all",
+    name: "allow_any",
     domains: ["*"],
+    include_request_attempt_count: true,
     routes: [
       {
-        name: "block_all",
+        name: "allow_any",
         match: { prefix: "/" },
-        direct_response: { status: 502 },
+        route: {
+          cluster: "PassthroughCluster",
+          timeout: "0s",
+          max_stream_duration: { max_stream_duration: "0s", grpc_timeout_header_max: "0s" },
+        },
       },
     ],
   });

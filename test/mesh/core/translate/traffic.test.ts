@@ -65,7 +65,7 @@ for (const [client, server] of PAIRS) {
     const missing = await bed.get(`http://reviews:${bed.appPort}/gone`);
     assert.equal(missing.status, 503, "a subset that does not exist");
     const unknown = await bed.get("http://nowhere.example/");
-    assert.equal(unknown.status, 502, "a host that nobody knows");
+    assert.equal(unknown.status, 503, "a host that even DNS does not know");
     const long = await bed.get(`http://reviews.default.svc.cluster.local:${bed.appPort}/`);
     assert.equal(long.status, 200, "the full name");
     assert.equal(await bed.direct("v1"), "reset", "STRICT refuses plain text");

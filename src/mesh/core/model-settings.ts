@@ -1,0 +1,71 @@
+import { objectOf } from "./model-object.ts";
+
+/** Settings of the whole mesh (the part of Istio's MeshConfig that counts here). */
+export interface MeshSettings {
+  /** What becomes of requests to hosts that nobody knows. */
+  readonly outboundMode: "ALLOW_ANY" | "REGISTRY_ONLY";
+  readonly pathNormalization: "NONE" | "BASE" | "MERGE_SLASHES" | "DECODE_AND_MERGE_SLASHES";
+  /** Of every service that sets none itself; a LocalityLoadBalancerSetting, not yet read. */
+  readonly localityLbSetting: Readonly<Record<string, unknown>>;
+}
+
+/** Istio's defaults. */
+export const DEFAULT_SETTINGS: MeshSettings = {
+  outboundMode: "ALLOW_ANY",
+  pathNormalization: "BASE",
+  localityLbSetting: { enabled: true },
+};
+
+const NORMALIZATIONS = ["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] as const;
+const MODES = ["ALLOW_ANY", "REGISTRY_ONLY"] as const;
+
+/**
+ * Reads a MeshConfig that was YAML. What is wrong keeps its default and is said by `report`, and so
+ * is a field that has no effect.
+ */
+export function meshSettingsFrom(config: unknown, report: (message: string) => void): MeshSettings {
+  const fields = objectOf(config);
+  const policy = objectOf(fields["outboundTrafficPolicy"]);
+  const normalization = objectOf(fields["pathNormalization"]);
+  for (const key of Object.keys(fields)) {
+    if (!KNOWN.has(key)) report(`mesh: ${key} has no effect`);
+  }
+  return {
+    outboundMode: oneOf(
+      MODES,
+      policy["mode"],
+      DEFAULT_SETTINGS.outboundMode,
+      "outboundTrafficPolicy.mode",
+      report,
+    ),
+    pathNormalization: oneOf(
+      NORMALIZATIONS,
+      normalization["normalization"] === "DEFAULT" ? undefined : normalization["normalization"],
+      DEFAULT_SETTINGS.pathNormalization,
+      "pathNormalization.normalization",
+      report,
+    ),
+    localityLbSetting: {
+      ...DEFAULT_SETTINGS.localityLbSetting,
+      ...objectOf(fields["localityLbSetting"]),
+    },
+  };
+}
+
+const KNOWN = new Set(["outboundTrafficPolicy", "pathNormalization", "localityLbSetting"]);
+
+function oneOf<Value extends string>(
+  allowed: readonly Value[],
+  found: unknown,
+  fallback: Value,
+  path: string,
+  report: (message: string) => void,
+): Value {
+  if (found === undefined) return fallback;
+  const known = allowed.find((each) => each === found);
+  if (known !== undefined) return known;
+  report(
+    `mesh: ${path} must be one of ${allowed.join(", ")} (found ${JSON.stringify(found)}); ${fallback} is used`,
+  );
+  return fallback;
+}
