@@ -23,10 +23,12 @@ type MirrorPolicy = MessageTypes["envoy.config.route.v3.RouteAction.RequestMirro
 /** Gives the cluster of a destination. */
 export type ClusterNamer = (destination: Destination) => string;
 
-/** What Istio retries without being asked, up to 1.23 the 503 of a destination too. */
+/**
+ * What Istio retries without being asked since 1.24: no status codes, because an answer of 503 does
+ * not tell whether the request has been acted upon (release note 50506).
+ */
 const DEFAULT_RETRY_ON =
   "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
-const DEFAULT_RETRIABLE_CODES = [503];
 const DEFAULT_ATTEMPTS = 2;
 const HOST_SELECTION_ATTEMPTS = 5;
 /** FractionalPercent.DenominatorType.MILLION: Istio's percentages have four decimals. */
@@ -48,7 +50,6 @@ export function defaultRetryPolicy(): RetryPolicy {
   return {
     retry_on: DEFAULT_RETRY_ON,
     num_retries: { value: DEFAULT_ATTEMPTS },
-    retriable_status_codes: DEFAULT_RETRIABLE_CODES,
     ...avoidPreviousHosts(),
   };
 }
@@ -195,7 +196,7 @@ function retryConditions(text: string | undefined): {
   readonly statusCodes: number[];
 } {
   if (text === undefined || text === "") {
-    return { retryOn: DEFAULT_RETRY_ON, statusCodes: DEFAULT_RETRIABLE_CODES };
+    return { retryOn: DEFAULT_RETRY_ON, statusCodes: [] };
   }
   const tokens = text
     .split(",")
