@@ -63,7 +63,7 @@ const accessLog: FuzzTarget = {
     const format = mutate(random.pick(FORMATS), FORMATS, random).toString("utf8");
     const problems: string[] = [];
     const fail = (message: string): void => void problems.push(message);
-    const options = { timeOriginMs: 0, environment: () => undefined };
+    const options = { timeOriginMs: 0, environment: () => undefined, omitEmpty: false };
     const render = compileTextFormat(format, options, fail);
     if (problems.length === 0) {
       const line = render(record({ path: format }));

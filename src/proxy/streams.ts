@@ -4,6 +4,7 @@ import type { BodyFraming, ResponseHead } from "./core/http1/head-parser.ts";
 import type { HeaderBlock } from "./core/http1/header-block.ts";
 import type { UpstreamReset } from "./core/rescue.ts";
 import type { Destination } from "./net/original-destination.ts";
+import type { TlsSession } from "./tls/certificate-facts.ts";
 import type { PeerIdentity } from "./tls/secure-contexts.ts";
 import type { Exchange } from "./upstream/exchange.ts";
 
@@ -37,6 +38,7 @@ export interface DownstreamConnection {
   /** The client's certificate; undefined without mutual TLS. */
   readonly identity: PeerIdentity | undefined;
   readonly requestedServerName: string;
+  readonly tlsSession: TlsSession | undefined;
   /** Where the connection was going before it was redirected here. */
   readonly originalDestination: Destination | undefined;
   /** What this hop says about its client in x-forwarded-client-cert; undefined without mutual TLS. */

@@ -11,10 +11,18 @@ export interface TestCertificate {
   readonly keyPem: string;
 }
 
+export interface CertificateOptions {
+  readonly isExpired?: boolean;
+  /** As openssl takes it: `/O=Acme/CN=client`. */
+  readonly subject?: string;
+  /** Further names as openssl takes them: `DNS:a.test,IP:127.0.0.1`. */
+  readonly names?: string;
+}
+
 export interface TestAuthority {
   readonly certificatePem: string;
   /** A leaf without subject for one SPIFFE id, valid for a day, or expired years ago. */
-  issue(spiffeId: string, options?: { readonly isExpired?: boolean }): Promise<TestCertificate>;
+  issue(spiffeId: string, options?: CertificateOptions): Promise<TestCertificate>;
 }
 
 const NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
@@ -38,10 +46,11 @@ export async function createAuthority(name = "test-ca"): Promise<TestAuthority> 
         await writeFile(file("ca-cert"), root.certificatePem);
         await writeFile(
           file("extensions"),
-          `subjectAltName=critical,URI:${spiffeId}\nextendedKeyUsage=serverAuth,clientAuth\n`,
+          `subjectAltName=critical,${[`URI:${spiffeId}`, options.names].filter(Boolean).join(",")}\nextendedKeyUsage=serverAuth,clientAuth\n`,
         );
         await run("openssl", [
-          ...["req", "-new", ...NEW_KEY, "-subj", "/", "-keyout", file("key"), "-out", file("csr")],
+          ...["req", "-new", ...NEW_KEY, "-subj", options.subject ?? "/"],
+          ...["-keyout", file("key"), "-out", file("csr")],
         ]);
         const days = options.isExpired === true ? "-1" : "1";
         await run("openssl", [

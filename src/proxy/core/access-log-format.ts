@@ -1,4 +1,4 @@
-import type { OperatorOptions, OperatorValue } from "./format-operators.ts";
+import { type OperatorOptions, operatorText } from "./format-operators.ts";
 import { parseFormatString } from "./format-string.ts";
 import type { AccessLogRecord } from "./runtime-config.ts";
 
@@ -8,23 +8,25 @@ export const DEFAULT_FORMAT =
   "%RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% " +
   '"%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%"\n';
 
-/** How records become JSON lines. */
+/** How records become lines. */
 export interface FormatOptions extends OperatorOptions {
+  /** What has no value is left out, instead of `-` in texts and null in JSON. */
   readonly omitEmpty: boolean;
 }
 
 /** Compiles a text format; empty values print as `-`. `fail` is told of unknown operators. */
 export function compileTextFormat(
   format: string,
-  options: OperatorOptions,
+  options: FormatOptions,
   fail: (message: string) => void,
 ): (record: AccessLogRecord) => string {
   const parts = parseFormatString(format, options, fail);
+  const nothing = options.omitEmpty ? "" : "-";
   return (record) => {
     let line = "";
     for (const part of parts) {
       if (typeof part === "string") line += part;
-      else line += text(part(record));
+      else line += operatorText(part(record)) ?? nothing;
     }
     return line;
   };
@@ -49,7 +51,7 @@ function compileJsonObject(
   format: Readonly<Record<string, unknown>>,
   options: FormatOptions,
   fail: (message: string) => void,
-): JsonRender {
+): (record: AccessLogRecord) => Readonly<Record<string, unknown>> {
   const fields = Object.keys(format)
     .sort()
     .map((key) => [key, compileJsonValue(format[key], options, fail)] as const);
@@ -70,10 +72,18 @@ function compileJsonValue(
 ): JsonRender {
   if (Array.isArray(value)) {
     const items = value.map((item) => compileJsonValue(item, options, fail));
-    return (record) => items.map((render) => render(record));
+    return (record) => {
+      const list = items.map((render) => render(record));
+      return options.omitEmpty ? list.filter((item) => item !== null) : list;
+    };
   }
   if (typeof value === "object" && value !== null) {
-    return compileJsonObject(value as Readonly<Record<string, unknown>>, options, fail);
+    const render = compileJsonObject(value as Readonly<Record<string, unknown>>, options, fail);
+    if (!options.omitEmpty) return render;
+    return (record) => {
+      const object = render(record);
+      return Object.keys(object).length === 0 ? null : object;
+    };
   }
   if (typeof value !== "string") return () => value;
   const parts = parseFormatString(value, options, fail);
@@ -84,9 +94,5 @@ function compileJsonValue(
       return single === undefined ? null : single;
     };
   }
-  return (record) => parts.map((p) => (typeof p === "string" ? p : text(p(record)))).join("");
-}
-
-function text(value: OperatorValue): string {
-  return value === undefined ? "-" : String(value);
+  return compileTextFormat(value, options, fail);
 }

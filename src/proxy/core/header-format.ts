@@ -1,4 +1,4 @@
-import type { OperatorOptions, OperatorValue } from "./format-operators.ts";
+import { type OperatorOptions, type OperatorValue, operatorText } from "./format-operators.ts";
 import { parseFormatString } from "./format-string.ts";
 import type { AccessLogRecord } from "./runtime-config.ts";
 
@@ -25,9 +25,10 @@ export function compileHeaderFormat(
 }
 
 /** A value as it may stand in a field: what a token claims must not end the line. */
-function fieldText(value: OperatorValue): string {
-  if (value === undefined) return "";
-  if (typeof value === "number") return String(value);
+function fieldText(operand: OperatorValue): string {
+  if (operand === undefined) return "";
+  if (typeof operand === "number") return String(operand);
+  const value = operatorText(operand) ?? "";
   const line = /[\0\r\n]/.test(value) ? value.replaceAll(/[\0\r\n]/g, " ") : value;
   return /[^\0-\xff]/.test(line) ? wireText(line) : line;
 }

@@ -5,6 +5,7 @@
  * request keeps the values it started with.
  */
 
+import type { envoy_config_core_v3_Metadata } from "../../xds/index.ts";
 import type { SlowStartConfig } from "./balance/slow-start.ts";
 import type { CidrRange } from "./cidr.ts";
 import type { CircuitThresholds } from "./circuit.ts";
@@ -25,6 +26,33 @@ import type { RouteTimeouts } from "./route-timeouts.ts";
 import type { TokenBucketConfig } from "./token-bucket.ts";
 import type { Decorator, RequestIdConfig, RouteTracing, TracingConfig } from "./tracing/config.ts";
 import type { UpgradeRules } from "./upgrade.ts";
+
+/** The metadata of an xDS resource, read when an access log asks for it. */
+export type ResourceMetadata = envoy_config_core_v3_Metadata;
+
+/** What access logs say about a certificate; names are RFC 2253, digests lower-case hexadecimal. */
+export interface CertificateFacts {
+  readonly subject: string;
+  readonly issuer: string;
+  readonly serial: string;
+  readonly fingerprint1: string;
+  readonly urlEncodedPem: string;
+  /** Since the epoch. */
+  readonly validFromMs: number;
+  readonly validToMs: number;
+  readonly uris: readonly string[];
+  readonly dnsNames: readonly string[];
+  readonly ips: readonly string[];
+  readonly emails: readonly string[];
+}
+
+/** What access logs say about a TLS connection. */
+export interface TlsFacts {
+  readonly version: string;
+  readonly cipher: string;
+  readonly peer: CertificateFacts | undefined;
+  readonly local: CertificateFacts | undefined;
+}
 
 /** One matcher of a header or query parameter, compiled; `headerMatches` asks it about headers. */
 export interface HeaderMatcher {
@@ -260,6 +288,7 @@ export interface VirtualHostConfig {
   readonly name: string;
   readonly routes: readonly RouteConfig[];
   readonly includeAttemptCount: boolean;
+  readonly metadata?: DynamicMetadata | undefined;
   readonly rateLimits?: readonly RateLimitRule[] | undefined;
 }
 
@@ -311,6 +340,7 @@ export interface EndpointConfig {
   readonly transportSocketMatch: Readonly<Record<string, string>>;
   /** Workload labels for telemetry, from the `istio` metadata. */
   readonly peer: PeerInfo | undefined;
+  readonly metadata?: ResourceMetadata | undefined;
 }
 
 /** Who is at the other end, in the words of Istio's metric labels; missing values are "unknown". */
@@ -342,6 +372,7 @@ export interface TlsConfig {
 export interface ClusterConfig {
   readonly name: string;
   readonly altStatName: string;
+  readonly metadata?: ResourceMetadata | undefined;
   readonly connectTimeoutMs: number;
   readonly lbPolicy: "round_robin" | "least_request" | "random" | "ring_hash" | "maglev";
   readonly leastRequestChoices: number;
@@ -614,6 +645,18 @@ export interface AccessLogRecord {
   /** Whether the request's content type is gRPC's. */
   readonly isGrpc: boolean;
   readonly logType: AccessLogType;
+  /** What access logs say about the client's TLS. */
+  readonly downstreamTls?: TlsFacts | undefined;
+  readonly routeMetadata?: DynamicMetadata | undefined;
+  readonly virtualHostMetadata?: DynamicMetadata | undefined;
+  /** Of the client's connection, unique among those of this thread. */
+  readonly connectionId?: number;
+  /** When the whole request was here; undefined before. */
+  readonly requestEndMs?: number | undefined;
+  /** When the latest try began; undefined without one. */
+  readonly attemptStartMs?: number | undefined;
+  /** A new one at each call. */
+  uniqueId?(): string;
   /** The request is traced because its sender insisted. */
   readonly isTraceForced?: boolean;
   /** Where filters find the request's headers; absent without a request. */

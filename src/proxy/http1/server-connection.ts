@@ -16,6 +16,7 @@ import {
 import type { Destination } from "../net/original-destination.ts";
 import { handleRequest } from "../pipeline.ts";
 import type { BodyKind, DownstreamConnection, DownstreamStream } from "../streams.ts";
+import type { TlsSession } from "../tls/certificate-facts.ts";
 import type { PeerIdentity } from "../tls/secure-contexts.ts";
 import { Exchange } from "../upstream/exchange.ts";
 import { type ConnectionManagerStats, connectionManagerStats } from "./connection-manager-stats.ts";
@@ -119,6 +120,10 @@ export class ServerConnection
 
   get originalDestination(): Destination | undefined {
     return this.#info.destination;
+  }
+
+  get tlsSession(): TlsSession | undefined {
+    return this.#info.tlsSession;
   }
 
   get requestedServerName(): string {

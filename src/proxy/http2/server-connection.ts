@@ -22,6 +22,7 @@ import {
 } from "../net/connection-info.ts";
 import type { Destination } from "../net/original-destination.ts";
 import type { DownstreamConnection } from "../streams.ts";
+import type { TlsSession } from "../tls/certificate-facts.ts";
 import type { PeerIdentity } from "../tls/secure-contexts.ts";
 import type { Exchange } from "../upstream/exchange.ts";
 import { Http2Connection } from "./connection.ts";
@@ -104,6 +105,10 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
 
   get originalDestination(): Destination | undefined {
     return this.#info.destination;
+  }
+
+  get tlsSession(): TlsSession | undefined {
+    return this.#info.tlsSession;
   }
 
   get requestedServerName(): string {

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { TlsSession } from "../tls/certificate-facts.ts";
 import type { PeerIdentity } from "../tls/secure-contexts.ts";
 import type { Destination } from "./original-destination.ts";
 
@@ -11,6 +12,8 @@ export interface ConnectionInfo {
   readonly ownUri: string | undefined;
   /** Where it was going before it was redirected here. */
   readonly destination?: Destination | undefined;
+  /** Undefined without TLS. */
+  readonly tlsSession?: TlsSession | undefined;
 }
 
 /** What this hop says about its client in x-forwarded-client-cert; undefined without mutual TLS. */

@@ -259,6 +259,7 @@ export class Listener {
           requestedServerName: facts.serverName,
           identity: secured.identity,
           ownUri: secured.ownUri,
+          tlsSession: secured.session,
           destination: this.#destinations.get(socket),
         }),
       onRefused: () => {

@@ -8,10 +8,12 @@ import type {
   PeerInfo,
   TcpConnectionTelemetry,
   TcpProxyConfig,
+  TlsFacts,
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
 import { pickWeighted } from "../core/route.ts";
 import { type ConnectionInfo, formatAddress, localAddressOf } from "../net/connection-info.ts";
+import { tlsFacts } from "../tls/certificate-facts.ts";
 import { clientTlsOptions } from "../tls/client-options.ts";
 import type { ClusterRuntime } from "../upstream/cluster-runtime.ts";
 import type { HostPool } from "../upstream/host-pool.ts";
@@ -97,6 +99,9 @@ class TcpSession implements AccessLogRecord {
   }
   get isMutualTls(): boolean {
     return this.#info.identity !== undefined;
+  }
+  get downstreamTls(): TlsFacts | undefined {
+    return this.#info.tlsSession && tlsFacts(this.#info.tlsSession);
   }
   get requestedServerName(): string {
     return this.#info.requestedServerName;

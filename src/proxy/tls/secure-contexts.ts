@@ -31,6 +31,8 @@ export interface PeerIdentity {
   readonly dnsNames: readonly string[];
   /** SHA-256 of the DER form, lower-case hexadecimal. */
   readonly hash: string;
+  /** The certificate itself. */
+  readonly der: Buffer;
   /** RFC 2253, e.g. `CN=client,O=Acme`. */
   readonly subject: string;
 }
@@ -48,6 +50,7 @@ export function identityOf(certificate: PeerCertificate): PeerIdentity {
     dnsNames: namesOfKind(certificate.subjectaltname, ["DNS:"]),
     hash: createHash("sha256").update(certificate.raw).digest("hex"),
     subject,
+    der: certificate.raw,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import type { TlsConfig } from "../config/runtime-config.ts";
+import type { TlsSession } from "./certificate-facts.ts";
 import { identityOf, isAcceptedPeer, ownUriOf, type PeerIdentity } from "./secure-contexts.ts";
 
 /** A client that has opened TLS must finish its handshake in this time. */
@@ -13,6 +14,7 @@ export interface SecuredConnection {
   readonly identity: PeerIdentity | undefined;
   /** The URI of our own certificate. */
   readonly ownUri: string | undefined;
+  readonly session: TlsSession;
 }
 
 interface Expected {
@@ -77,7 +79,14 @@ export class TlsTermination {
         expected?.onRefused();
         return;
       }
-      expected.onSecured({ socket, identity: verdict.identity, ownUri });
+      const { identity } = verdict;
+      const session: TlsSession = {
+        version: socket.getProtocol() ?? "",
+        cipher: socket.getCipher()?.standardName ?? "",
+        identity,
+        ownChainPem: tls.certificateChainPem,
+      };
+      expected.onSecured({ socket, identity, ownUri, session });
     });
     server.on("tlsClientError", (_, socket: TLSSocket) => {
       const expected = this.#expected.get(connectionKey(socket));

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type {
   AccessLogRecord,
   AccessLogType,
@@ -10,6 +11,7 @@ import type {
   RetryPolicy,
   RouteConfig,
   RuntimeConfig,
+  TlsFacts,
   VirtualHostConfig,
   WeightedClusterChoice,
 } from "../config/runtime-config.ts";
@@ -51,6 +53,7 @@ import {
   type UpstreamRequest,
   type UpstreamStream,
 } from "../streams.ts";
+import { tlsFacts } from "../tls/certificate-facts.ts";
 import type { PeerIdentity } from "../tls/secure-contexts.ts";
 import type { RequestTrace } from "../tracing/request-trace.ts";
 import type { ClusterRuntime, TriedPriorities } from "./cluster-runtime.ts";
@@ -172,6 +175,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #cancelBackoff: (() => void) | undefined;
   #cancelLog: (() => void) | undefined;
   #attemptStartMs = 0;
+  #requestEndMs: number | undefined = undefined;
 
   constructor(connection: DownstreamConnection, downstream: DownstreamStream, head: RequestHead) {
     this.connection = connection;
@@ -269,6 +273,25 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   }
   get isMutualTls(): boolean {
     return this.connection.identity !== undefined;
+  }
+  get downstreamTls(): TlsFacts | undefined {
+    return this.connection.tlsSession && tlsFacts(this.connection.tlsSession);
+  }
+  get virtualHostMetadata(): DynamicMetadata | undefined {
+    return this.virtualHost?.metadata;
+  }
+  get requestEndMs(): number | undefined {
+    return this.head.framing.kind === "none" ? this.startTimeMs : this.#requestEndMs;
+  }
+  get connectionId(): number {
+    return connectionIdOf(this.connection);
+  }
+  get attemptStartMs(): number | undefined {
+    // A try begins with its connection.
+    return this.upstreamLocalAddress === "" ? undefined : this.#attemptStartMs;
+  }
+  uniqueId(): string {
+    return randomUUID();
   }
   get requestedServerName(): string {
     return this.connection.requestedServerName;
@@ -404,6 +427,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   }
 
   onRequestEnd(trailers: HeaderBlock | undefined): void {
+    this.#requestEndMs = performance.now();
     this.#isRequestComplete = true;
     this.trace?.mark("last_downstream_rx_byte_received");
     if (this.#requestTimeout !== undefined) this.context.deadlines.disarm(this.#requestTimeout);
@@ -1038,6 +1062,20 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.context.telemetry.requestFinished(this, this.manager.accessLogs);
     this.downstream.exchangeFinished(this);
   }
+}
+
+let lastConnectionId = 0;
+const connectionIds = new WeakMap<DownstreamConnection, number>();
+
+/** Numbers are given out when they are asked for: connections that no log names need none. */
+function connectionIdOf(connection: DownstreamConnection): number {
+  let id = connectionIds.get(connection);
+  if (id === undefined) {
+    lastConnectionId += 1;
+    id = lastConnectionId;
+    connectionIds.set(connection, id);
+  }
+  return id;
 }
 
 /** Whether a response turns the connection into a tunnel; any other is an answer like all. */

@@ -9,6 +9,7 @@ import {
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import { freePort } from "./envoy-process.ts";
 import { exchange } from "./raw-http.ts";
 import { address, httpBootstrap, sideBySide } from "./side-by-side.ts";
@@ -44,6 +45,10 @@ export interface LogTable {
   readonly requests: readonly LoggedRequest[];
   readonly routes: readonly object[];
   readonly manager?: object;
+  /** Fields of the cluster `a` beside those all have. */
+  readonly cluster?: object;
+  /** PEM of both ends, for requests over mutual TLS. */
+  readonly tls?: Readonly<Record<"ca" | "cert" | "key" | "clientCert" | "clientKey", string>>;
 }
 
 /** What the loggers wrote: lines by `log / request`. */
@@ -72,20 +77,28 @@ export async function runLogTable(
   const [upstream, http2] = [await startUpstream(false), await startUpstream(true)];
   const dead = await freePort();
   const clusters = [
-    { ...clusterOf("a", upstream.port), alt_stat_name: "alt" },
+    { ...clusterOf("a", upstream.port), alt_stat_name: "alt", ...table.cluster },
     { ...clusterOf("h2", http2.port), typed_extension_protocol_options: HTTP2_OPTIONS },
     clusterOf("dead", dead),
   ];
   try {
     return await sideBySide(
       (places) =>
-        httpBootstrap(places, clusters, table.routes, {
-          access_log: [...table.logs, LAST].map((log, i) => accessLog(log, i, file)),
-          ...table.manager,
-        }),
+        httpBootstrap(
+          places,
+          clusters,
+          table.routes,
+          {
+            access_log: [...table.logs, LAST].map((log, i) => accessLog(log, i, file)),
+            ...table.manager,
+          },
+          table.tls && downstreamTls(table.tls),
+        ),
       async (places) => {
         for (const [i, { request }] of table.requests.entries()) {
-          await exchange(places.listener, request.replace("\r\n", `\r\nx-row: r${i}\r\n`));
+          const marked = request.replace("\r\n", `\r\nx-row: r${i}\r\n`);
+          if (table.tls === undefined) await exchange(places.listener, marked);
+          else await exchangeTls(places.listener, marked, table.tls);
         }
         const names = new Map([
           [upstream.port, "upstream"],
@@ -213,6 +226,50 @@ function clusterOf(name: string, port: number) {
       endpoints: [{ lb_endpoints: [{ endpoint: { address: address(port) } }] }],
     },
   };
+}
+
+function downstreamTls({ ca, cert, key }: NonNullable<LogTable["tls"]>) {
+  return {
+    transport_socket: {
+      name: "tls",
+      typed_config: {
+        "@type": `${TYPE}envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext`,
+        require_client_certificate: true,
+        common_tls_context: {
+          tls_certificates: [
+            { certificate_chain: { inline_string: cert }, private_key: { inline_string: key } },
+          ],
+          validation_context: { trusted_ca: { inline_string: ca } },
+        },
+      },
+    },
+  };
+}
+
+/** Sends a request over mutual TLS; resolves once an answer begins and the connection is closed. */
+function exchangeTls(
+  port: number,
+  request: string,
+  { clientCert, clientKey }: NonNullable<LogTable["tls"]>,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const socket = connectTls(
+      {
+        host: "127.0.0.1",
+        port,
+        cert: clientCert,
+        key: clientKey,
+        rejectUnauthorized: false,
+        servername: "sni.test",
+        ciphers: "TLS_AES_128_GCM_SHA256",
+        minVersion: "TLSv1.3",
+      },
+      () => socket.write(request),
+    );
+    socket.once("data", () => socket.end());
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => resolve());
+  });
 }
 
 interface Upstream {

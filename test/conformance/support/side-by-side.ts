@@ -23,6 +23,7 @@ export function httpBootstrap(
   clusters: readonly object[],
   routes: readonly object[],
   manager: object = {},
+  chain: object = {},
 ): string {
   const config = {
     "@type": `${TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
@@ -44,7 +45,7 @@ export function httpBootstrap(
         {
           name: "main",
           address: address(places.listener),
-          filter_chains: [{ filters: [{ name: "http", typed_config: config }] }],
+          filter_chains: [{ filters: [{ name: "http", typed_config: config }], ...chain }],
         },
       ],
       clusters,

@@ -13,7 +13,7 @@ import { createLogger } from "../../../src/runtime/index.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import { record } from "./record.ts";
 
-const options = { timeOriginMs: 0, environment: () => undefined };
+const options = { timeOriginMs: 0, environment: () => undefined, omitEmpty: false };
 const none = (message: string): never => assert.fail(message);
 
 test("Envoy's default format, with dashes for what is empty", () => {

@@ -50,7 +50,7 @@ function compileOne(
     if (!file.path) scope.at("path").fail("must not be empty");
     const path = file.path ?? "";
     if (typeof file.format === "string") {
-      return { path, format: textFormat(file.format, context, scope.at("format")) };
+      return { path, format: textFormat(file.format, false, context, scope.at("format")) };
     }
     const json = file.json_format ?? file.typed_json_format;
     if (json) return { path, format: jsonFormat(structToJson(json), false, context, scope) };
@@ -84,28 +84,30 @@ function compileFormat(
     );
   }
   if (typeof format?.text_format === "string") {
-    return textFormat(format.text_format, context, scope.at("text_format"));
+    return textFormat(format.text_format, omitEmpty, context, scope.at("text_format"));
   }
   const source = format?.text_format_source;
   if (source) {
     if (typeof source.inline_string === "string") {
       return textFormat(
         source.inline_string,
+        omitEmpty,
         context,
         scope.at("text_format_source", "inline_string"),
       );
     }
     scope.at("text_format_source").fail("only inline_string is supported");
   }
-  return textFormat(DEFAULT_FORMAT, context, scope);
+  return textFormat(DEFAULT_FORMAT, omitEmpty, context, scope);
 }
 
 function textFormat(
   text: string,
+  omitEmpty: boolean,
   context: CompileContext,
   scope: Scope,
 ): AccessLogConfig["format"] {
-  return compileTextFormat(text, context, (message) => scope.fail(message));
+  return compileTextFormat(text, { ...context, omitEmpty }, (message) => scope.fail(message));
 }
 
 function jsonFormat(

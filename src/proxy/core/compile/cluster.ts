@@ -206,6 +206,7 @@ function fixedPart(
       cluster.outlier_detection,
       scope.at("outlier_detection"),
     ),
+    metadata: cluster.metadata ?? undefined,
     service: serviceOf(metadataOf(cluster.metadata, "istio")),
   };
 }

@@ -109,6 +109,7 @@ function compileEndpoint(
     isCanary: metadataOf(metadata, "envoy.lb")["canary"] === true,
     ...healthCheckOf(entry),
     transportSocketMatch: stringsOf(metadataOf(metadata, "envoy.transport_socket_match")),
+    metadata: metadata ?? undefined,
     peer: peerOf(metadataOf(metadata, "istio")),
   };
 }

@@ -105,6 +105,7 @@ function compileVirtualHost(
   }
   return {
     name: host.name ?? "",
+    metadata: compileMetadata(host.metadata),
     includeAttemptCount: host.include_request_attempt_count ?? false,
     rateLimits: compileRateLimitRules(host.rate_limits, hostScope.at("rate_limits")),
     routes: (host.routes ?? []).map((route, i) =>
