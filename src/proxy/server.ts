@@ -19,6 +19,8 @@ import { Clusters } from "./upstream/clusters.ts";
 const SWEEP_INTERVAL_MS = 1000;
 /** How often a stop looks whether the last connection has gone. */
 const STOP_POLL_MS = 20;
+/** How long the last spans of a proxy that stops may take to go. */
+const MAX_LAST_REPORT_MS = 1000;
 
 export interface ProxyServerOptions {
   readonly telemetry: RequestTelemetry;
@@ -114,7 +116,9 @@ export function createProxyServer(options: ProxyServerOptions): RunningProxyServ
         await new Promise((resolve) => setTimeout(resolve, STOP_POLL_MS));
       }
       listeners.destroy();
-      context.tracers.stop();
+      await context.tracers.stop(
+        Math.min(MAX_LAST_REPORT_MS, Math.max(0, deadlineMs - performance.now())),
+      );
       context.clusters.destroy();
       context.deadlines.stop();
       cancelSweep();

@@ -23,7 +23,7 @@ export class SpanReporter {
   readonly #tracer: TracerConfig;
   readonly #node: LocalNode;
   #spans: FinishedSpan[] = [];
-  #inFlight = 0;
+  readonly #inFlight = new Set<Promise<void>>();
   #cancelTimer: (() => void) | undefined;
 
   constructor(context: ProxyContext, tracer: TracerConfig, node: LocalNode) {
@@ -34,14 +34,22 @@ export class SpanReporter {
   }
 
   report(span: FinishedSpan): void {
+    const tracer = this.#tracer;
+    if (tracer.kind === "opentelemetry" && this.#spans.length >= tracer.maxBuffered) {
+      // As Envoy: it takes a span without place to send the others.
+      this.#count("spans_dropped");
+      this.#flush();
+      return;
+    }
     this.#spans.push(span);
     if (this.#spans.length >= MIN_FLUSH_SPANS) this.#flush();
   }
 
-  /** Sends what is left, and nothing afterwards on its own. */
-  stop(): void {
+  /** Sends what is left, and nothing afterwards. Resolves when every report has met its end. */
+  async stop(): Promise<void> {
     this.#cancelTimer?.();
     this.#flush();
+    await Promise.all(this.#inFlight);
   }
 
   #schedule(): void {
@@ -59,16 +67,19 @@ export class SpanReporter {
     const { collector } = this.#tracer;
     this.#count("spans_sent", spans.length);
     if (collector === undefined) return;
-    if (this.#inFlight >= MAX_REPORTS_IN_FLIGHT) {
-      this.#count("spans_dropped", spans.length);
+    if (this.#inFlight.size >= MAX_REPORTS_IN_FLIGHT) {
+      if (this.#tracer.kind === "zipkin") this.#count("reports_dropped");
+      else this.#count("spans_dropped", spans.length);
       return;
     }
     if (this.#context.config.cluster(collector.cluster) === undefined) {
       if (this.#tracer.kind === "zipkin") this.#count("reports_skipped_no_cluster");
       return;
     }
-    if (this.#isHttpOtlp) this.#count("http_reports_sent");
-    void this.#send(collector, this.#encode(spans));
+    const report = this.#send(collector, this.#encode(spans));
+    this.#inFlight.add(report);
+    // It never rejects.
+    void report.then(() => this.#inFlight.delete(report));
   }
 
   #encode(spans: readonly FinishedSpan[]): Buffer {
@@ -80,7 +91,6 @@ export class SpanReporter {
 
   /** Never rejects: a report that fails is counted, and that is all. */
   async #send(collector: Collector, body: Buffer): Promise<void> {
-    this.#inFlight += 1;
     try {
       const { status } = await fetchFromCluster(this.#context, collector.cluster, {
         method: "POST",
@@ -101,20 +111,12 @@ export class SpanReporter {
       );
       // As Envoy: an answer of its own is an answer, and not the one that was hoped for.
       this.#answered(0);
-    } finally {
-      this.#inFlight -= 1;
     }
   }
 
   #answered(status: number): void {
-    if (this.#tracer.kind === "zipkin") {
-      this.#count(status === ACCEPTED ? "reports_sent" : "reports_dropped");
-    } else if (this.#isHttpOtlp) this.#count("http_reports_success");
-  }
-
-  get #isHttpOtlp(): boolean {
-    const { kind, collector } = this.#tracer;
-    return kind === "opentelemetry" && collector?.protocol === "http";
+    if (this.#tracer.kind !== "zipkin") return;
+    this.#count(status === ACCEPTED ? "reports_sent" : "reports_dropped");
   }
 
   #contentHeaders({ protocol }: Collector): readonly (readonly [string, string])[] {

@@ -19,7 +19,8 @@ export class Tracers {
     for (const tracer of tracersOf(config)) wanted.set(tracer.key, tracer);
     for (const [key, reporter] of this.#reporters) {
       if (wanted.has(key)) continue;
-      reporter.stop();
+      // Its last report may take its time.
+      void reporter.stop();
       this.#reporters.delete(key);
     }
     for (const [key, tracer] of wanted) {
@@ -33,9 +34,15 @@ export class Tracers {
     this.#reporters.get(tracer.key)?.report(span);
   }
 
-  stop(): void {
-    for (const reporter of this.#reporters.values()) reporter.stop();
+  /** Sends what is left. Resolves when it has arrived, or after `graceMs`. */
+  async stop(graceMs: number): Promise<void> {
+    const stopped = [...this.#reporters.values()].map((reporter) => reporter.stop());
     this.#reporters.clear();
+    if (stopped.length === 0 || graceMs <= 0) return;
+    const deadline = Promise.withResolvers<void>();
+    const timer = setTimeout(deadline.resolve, graceMs);
+    await Promise.race([Promise.all(stopped), deadline.promise]);
+    clearTimeout(timer);
   }
 }
 

@@ -6,9 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runProxy } from "../../../src/proxy/index.ts";
 import { createLogger, systemClock } from "../../../src/runtime/index.ts";
+import {
+  type CollectedSpan,
+  type SpanCollector,
+  startSpanCollector,
+} from "../../support/span-collector.ts";
 import { ended, freePort, startEnvoy } from "./envoy-process.ts";
 import { exchange } from "./raw-http.ts";
-import { type CollectedSpan, type SpanCollector, startSpanCollector } from "./span-collector.ts";
 
 const TYPE = "type.googleapis.com/";
 
@@ -88,9 +92,9 @@ export async function runTracingTable(
   const upstream = await startUpstream();
   const collector = await startSpanCollector();
   try {
-    const admin = await freePort();
-    const ports = new Map<string, number>();
-    for (const name of Object.keys(listeners)) ports.set(name, await freePort());
+    const names = Object.keys(listeners);
+    const [admin = 0, dead = 0, ...free] = await distinctPorts(names.length + 2);
+    const ports = new Map(names.map((name, i) => [name, free[i] ?? 0]));
     const log = join(dir, "access.log");
     const text = JSON.stringify({
       node: { id: "node-1", cluster: "table", locality: { region: "r", zone: "z" } },
@@ -101,7 +105,7 @@ export async function runTracingTable(
         ),
         clusters: [
           { ...cluster("a", upstream.port), alt_stat_name: "a-observed" },
-          cluster("dead", await freePort()),
+          cluster("dead", dead),
           cluster("collector", collector.httpPort),
           { ...cluster("collector-grpc", collector.grpcPort), ...HTTP2 },
         ],
@@ -109,11 +113,11 @@ export async function runTracingTable(
     });
     const file = join(dir, "bootstrap.json");
     writeFileSync(file, text);
-    const names = new Map([
+    const places = new Map([
       [upstream.port, "upstream"],
       ...[...ports].map(([name, port]) => [port, name] as const),
     ]);
-    const ask = () => askAll({ rows, ports, upstream, collector, log, admin, names });
+    const ask = () => askAll({ rows, ports, upstream, collector, log, admin, names: places });
     let envoy: TracingResult | undefined;
     if (which.envoy) {
       const child = await startEnvoy(file, admin);
@@ -137,6 +141,13 @@ export async function runTracingTable(
     await Promise.all([upstream.stop(), collector.stop()]);
     rmSync(dir, { recursive: true });
   }
+}
+
+/** Of so many, two may be the same by chance. */
+async function distinctPorts(count: number): Promise<readonly number[]> {
+  const ports = new Set<number>();
+  while (ports.size < count) ports.add(await freePort());
+  return [...ports];
 }
 
 const HTTP2 = {

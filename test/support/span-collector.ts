@@ -5,7 +5,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { AddressInfo, Server } from "node:net";
-import { decode } from "../../../src/xds/index.ts";
+import { decode } from "../../src/xds/index.ts";
 
 /** A span as a collector got it, whichever protocol it came by. */
 export interface CollectedSpan {
