@@ -18,6 +18,7 @@ import { messageOf, SerinError } from "../base/index.ts";
 import type { KubeStore } from "../kube/store.ts";
 import { type InjectionSettings, injectPod } from "./core/injection-patch.ts";
 import { ignoredFields, ignoredPolicies } from "./core/model-check.ts";
+import { ignoredGatewayFields } from "./core/model-gateways.ts";
 import { createProblemLog } from "./core/model-object.ts";
 import { parseDestinationRule, parseVirtualService } from "./core/model-parse.ts";
 import { serviceEntryServices } from "./core/model-service-entries.ts";
@@ -100,7 +101,7 @@ const CHECKS: Readonly<Record<string, (object: KubeObject) => readonly string[]>
   // The model's parser also finds what only the translation minds, such as header names.
   VirtualService: (object) => ignoredFields(parseVirtualService(object)),
   DestinationRule: (object) => ignoredPolicies(parseDestinationRule(object)),
-  Gateway: only(parseGateway),
+  Gateway: (object) => ignoredGatewayFields(parseGateway(object)),
   ServiceEntry: serviceEntryWarnings,
   WorkloadEntry: only(parseWorkloadEntry),
   WorkloadGroup: (object) => {

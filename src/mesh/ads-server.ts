@@ -6,6 +6,7 @@ import { decodeRequest, encodeResponse } from "./ads-messages.ts";
 import { type ProxyNode, parseProxyNode } from "./core/proxy-node.ts";
 import { Session, type SessionRequest, type SessionResponse } from "./core/session.ts";
 import { checkConsistent, type MissingReference } from "./core/snapshot.ts";
+import { CREDENTIAL_PREFIX } from "./core/translate/credentials.ts";
 import type { ResourceSet, XdsResource } from "./core/xds-resource.ts";
 import type { GrpcMethod } from "./grpc-server.ts";
 import type { Authenticator, SecretSource, WorkloadIdentity } from "./identity.ts";
@@ -174,6 +175,7 @@ class AdsStream {
       return;
     }
     connection.resources = resources;
+    this.#refreshCredentials(connection);
     this.#send(connection, connection.session.update(resources, push.number));
     this.#shared.options.onEvent({ kind: "progress", connection });
   }
@@ -292,6 +294,12 @@ class AdsStream {
     const identity = connection?.identity;
     if (secrets === undefined || connection === undefined || identity === undefined) return;
     for (const name of names) {
+      if (name.startsWith(CREDENTIAL_PREFIX)) {
+        // They are part of what the mesh's model translates to, for this proxy and its namespace.
+        this.#secrets.set(name, connection.resources?.get(SECRET_TYPE)?.get(name));
+        this.#send(connection, connection.session.setSecrets(new Map(this.#secrets)));
+        continue;
+      }
       secrets.secretFor(identity, name).then(
         (secret) => {
           if (this.#isClosed || !connection.session.wantedSecrets().has(name)) return;
@@ -305,6 +313,16 @@ class AdsStream {
           ),
       );
     }
+  }
+
+  /** A credential that changed reaches whoever asked for it. */
+  #refreshCredentials(connection: MutableConnection): void {
+    const changed = [...this.#secrets].filter(
+      ([name, held]) =>
+        name.startsWith(CREDENTIAL_PREFIX) &&
+        connection.resources?.get(SECRET_TYPE)?.get(name) !== held,
+    );
+    if (changed.length > 0) this.#fetchSecrets(changed.map(([name]) => name));
   }
 
   #send(connection: Connection, responses: readonly SessionResponse[]): void {

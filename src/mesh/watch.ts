@@ -1,6 +1,7 @@
+import { parse } from "yaml";
 import { type KubeObject, RESOURCES, type ResourceType } from "../api/index.ts";
 import { backoffMs, messageOf, SerinError } from "../base/index.ts";
-import type { KubeStore } from "../kube/store.ts";
+import type { KubeStore, ListOptions } from "../kube/store.ts";
 import type { Clock, Logger } from "../runtime/index.ts";
 import type { MeshObjects } from "./core/mesh-objects.ts";
 
@@ -16,11 +17,18 @@ const TYPES = {
   serviceEntries: RESOURCES.serviceEntry,
   workloadEntries: RESOURCES.workloadEntry,
   sidecars: RESOURCES.sidecar,
+  secrets: RESOURCES.secret,
+  meshConfigs: RESOURCES.configMap,
   peerAuthentications: RESOURCES.peerAuthentication,
   requestAuthentications: RESOURCES.requestAuthentication,
   authorizationPolicies: RESOURCES.authorizationPolicy,
 } as const satisfies Record<keyof MeshObjects, ResourceType>;
 const KINDS = Object.keys(TYPES) as readonly (keyof MeshObjects)[];
+
+/** Kinds of which not all objects are looked at. */
+const SELECTED: Partial<Record<keyof MeshObjects, ListOptions>> = {
+  meshConfigs: { fieldSelector: "metadata.name=istio" },
+};
 
 /** A change is passed on after this long without another one, … */
 const QUIET_MS = 10;
@@ -80,17 +88,21 @@ export function watchMesh(options: WatchOptions): MeshWatch {
     while (!abort.signal.aborted) {
       try {
         if (resourceVersion === undefined) {
-          const list = await store.list(TYPES[kind]);
+          const list = await store.list(TYPES[kind], SELECTED[kind] ?? {});
           resourceVersion = list.resourceVersion;
-          objects.set(kind, new Map(list.items.map((item) => [keyOf(item), item])));
+          objects.set(
+            kind,
+            new Map(list.items.map((item) => [keyOf(item), prepared(kind, item, logger)])),
+          );
           changed();
         }
-        const watch = { resourceVersion, signal: abort.signal };
+        const watch = { ...SELECTED[kind], resourceVersion, signal: abort.signal };
         for await (const event of store.watch(TYPES[kind], watch)) {
           attempt = 0;
           resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
           if (event.type === "BOOKMARK") continue;
-          if (apply(objects.get(kind) ?? new Map(), event.type, event.object)) changed();
+          const object = prepared(kind, event.object, logger);
+          if (apply(objects.get(kind) ?? new Map(), event.type, object)) changed();
         }
       } catch (error) {
         const isExpired = error instanceof SerinError && error.code === "SERIN_CONFLICT";
@@ -132,6 +144,18 @@ function apply(known: Map<string, KubeObject>, type: string, object: KubeObject)
     before.metadata.uid === uid &&
     object.apiVersion.includes("istio.io/");
   return !isStatusOnly;
+}
+
+/** What core cannot read itself: YAML inside of an object. */
+function prepared(kind: keyof MeshObjects, object: KubeObject, logger: Logger): KubeObject {
+  if (kind !== "meshConfigs") return object;
+  const text = (object["data"] as { readonly mesh?: unknown } | undefined)?.mesh;
+  try {
+    return { ...object, mesh: typeof text === "string" ? parse(text) : undefined };
+  } catch (error) {
+    logger.warn({ reason: messageOf(error) }, "the mesh's settings are no YAML, defaults count");
+    return object;
+  }
 }
 
 function keyOf({ metadata: { namespace = "", name } }: KubeObject): string {

@@ -13,6 +13,10 @@ export interface MeshObjects {
   readonly serviceEntries: readonly KubeObject[];
   readonly workloadEntries: readonly KubeObject[];
   readonly sidecars: readonly KubeObject[];
+  /** Those that may hold a certificate. */
+  readonly secrets: readonly KubeObject[];
+  /** ConfigMaps named `istio`; their `data.mesh`, read as YAML, is in the field `mesh`. */
+  readonly meshConfigs: readonly KubeObject[];
   readonly peerAuthentications: readonly KubeObject[];
   readonly requestAuthentications: readonly KubeObject[];
   readonly authorizationPolicies: readonly KubeObject[];

@@ -37,7 +37,8 @@ export function ignoredFields(spec: VirtualServiceSpec): readonly string[] {
   return [
     ...(["tcp", "tls"] as const)
       .filter((field) => spec[field] !== undefined)
-      .map((field) => `spec.${field} has no effect yet, only spec.http has`),
+      .filter(() => (spec.gateways ?? ["mesh"]).includes("mesh"))
+      .map((field) => `spec.${field} has no effect on sidecars yet, only on gateways`),
   ];
 }
 
@@ -83,7 +84,7 @@ function actionIssues(route: HttpRoute, path: string): readonly Issue[] {
     issues.push(issue(`${path}.route`, "total destination weight = 0"));
   }
   const actions = [targets.length > 0, !!route.redirect, !!route.directResponse];
-  if (actions.filter(Boolean).length !== 1) {
+  if (route.delegate === undefined && actions.filter(Boolean).length !== 1) {
     issues.push(issue(path, "must have exactly one of route, redirect, directResponse"));
   }
   const rewrite = route.rewrite?.uriRegexRewrite;

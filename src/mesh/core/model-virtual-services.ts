@@ -11,7 +11,14 @@ export interface MeshVirtualService {
   readonly gateways: readonly string[];
   readonly exportTo: readonly string[];
   readonly http: readonly HttpRoute[];
+  /** By the server name of connections that are TLS to the end. */
+  readonly tls: readonly TlsRoute[];
+  readonly tcp: readonly TcpRoute[];
 }
+
+type Resolved<Spec> = NonNullable<Spec> extends readonly (infer Item)[] ? Item : never;
+export type TlsRoute = Resolved<VirtualServiceSpec["tls"]>;
+export type TcpRoute = Resolved<VirtualServiceSpec["tcp"]>;
 
 /** The reserved gateway name that stands for all sidecars. */
 export const MESH_GATEWAY = "mesh";
@@ -34,6 +41,8 @@ export function virtualServiceFrom(
     gateways: gateways.length > 0 ? gateways.map(gateway) : [MESH_GATEWAY],
     exportTo: (spec.exportTo ?? []).length > 0 ? (spec.exportTo ?? []) : ["*"],
     http: (spec.http ?? []).map((route) => resolvedRoute(route, full, gateway)),
+    tls: (spec.tls ?? []).map((route) => resolvedL4(route, full, gateway)),
+    tcp: (spec.tcp ?? []).map((route) => resolvedL4(route, full, gateway)),
   };
 }
 
@@ -52,13 +61,32 @@ function resolvedRoute(
   };
 }
 
-/** Every destination a VirtualService's HTTP routes name, mirrors included. */
+function resolvedL4<Route extends TlsRoute | TcpRoute>(
+  route: Route,
+  full: (host: string) => string,
+  gateway: (ref: string) => string,
+): Route {
+  return {
+    ...route,
+    match: route.match?.map((match) => ({ ...match, gateways: match.gateways?.map(gateway) })),
+    route: route.route.map(({ destination, weight }) => ({
+      destination: { ...destination, host: full(destination.host) },
+      weight,
+    })),
+  };
+}
+
+/** Every destination a VirtualService's routes name, mirrors included. */
 export function destinationsOf(virtualService: MeshVirtualService): readonly Destination[] {
-  return virtualService.http.flatMap((route) => [
+  const http = virtualService.http.flatMap((route) => [
     ...(route.route ?? []).map((to) => to.destination),
     ...(route.mirror ? [route.mirror] : []),
     ...(route.mirrors ?? []).map((to) => to.destination),
   ]);
+  const others = [...virtualService.tls, ...virtualService.tcp].flatMap(({ route }) =>
+    route.map((to) => to.destination),
+  );
+  return [...http, ...others];
 }
 
 /**

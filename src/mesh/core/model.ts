@@ -7,13 +7,20 @@ import {
 import { messageOf } from "../../base/index.ts";
 import type { MeshObjects } from "./mesh-objects.ts";
 import { ignoredFields, ignoredPolicies } from "./model-check.ts";
+import { type Credentials, credentialsFrom } from "./model-credentials.ts";
+import { withDelegates } from "./model-delegates.ts";
 import {
   type DestinationRuleLookup,
   destinationRulesFor,
   type MeshDestinationRule,
   mergeDestinationRules,
 } from "./model-destination-rules.ts";
-import { gatewayFrom, type MeshGateway } from "./model-gateways.ts";
+import {
+  gatewayFrom,
+  gatewaysOf,
+  ignoredGatewayFields,
+  type MeshGateway,
+} from "./model-gateways.ts";
 import { nodeLocalities } from "./model-locality.ts";
 import {
   byAge,
@@ -47,7 +54,7 @@ import {
   type ServedPort,
   servedPortsOf,
 } from "./model-services.ts";
-import { DEFAULT_SETTINGS, type MeshSettings } from "./model-settings.ts";
+import { DEFAULT_SETTINGS, type MeshSettings, meshSettingsFrom } from "./model-settings.ts";
 import { ignoredSidecarFields, type MeshSidecar, sidecarFrom } from "./model-sidecars.ts";
 import { precedes } from "./model-view.ts";
 import {
@@ -58,6 +65,7 @@ import {
 } from "./model-virtual-services.ts";
 import { workloadEntryFrom } from "./model-workload-entries.ts";
 import { type Workload, workloadFromPod } from "./model-workloads.ts";
+import { missingCredential } from "./translate/gateway-tls.ts";
 import { jwksCluster } from "./translate/request-authentication.ts";
 
 export interface ModelOptions {
@@ -85,6 +93,7 @@ export interface MeshModel extends ModelOptions {
   /** Oldest first. */
   readonly sidecars: readonly MeshSidecar[];
   readonly settings: MeshSettings;
+  readonly credentials: Credentials;
   /** Oldest first. */
   readonly peerAuthentications: readonly MeshPeerAuthentication[];
   /** Oldest first. */
@@ -100,6 +109,7 @@ export interface MeshModel extends ModelOptions {
  */
 export function buildModel(objects: MeshObjects, options: ModelOptions): MeshModel {
   const log = createProblemLog();
+  const credentials = credentialsFrom(objects.secrets);
   const nodes = nodeLocalities(objects.nodes);
   const workloads = new Map(
     objects.pods.map((pod) => {
@@ -129,11 +139,12 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
     for (const message of ignoredPolicies(spec)) log.report(object, message);
   }
   const destinationRules = mergeDestinationRules(ruleSpecs, isService);
-  const virtualServices = parsed(objects.virtualServices, parseVirtualService, log).map(
-    ({ object, spec }) => {
+  const virtualServices = withDelegates(
+    parsed(objects.virtualServices, parseVirtualService, log).map(({ object, spec }) => {
       for (const message of ignoredFields(spec)) log.report(object, message);
-      return { object, virtualService: virtualServiceFrom(object, spec, isService) };
-    },
+      return { object, spec, virtualService: virtualServiceFrom(object, spec, isService) };
+    }),
+    log,
   );
   const model = {
     ...options,
@@ -143,14 +154,18 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
     servedPorts: servedPortsOf(services),
     virtualServices: virtualServices.map((each) => each.virtualService),
     destinationRules,
-    gateways: parsed(objects.gateways, parseGateway, log).map(({ object, spec }) =>
-      gatewayFrom(object, spec),
-    ),
+    gateways: parsed(objects.gateways, parseGateway, log).map(({ object, spec }) => {
+      for (const message of ignoredGatewayFields(spec)) log.report(object, message);
+      const gateway = gatewayFrom(object, spec);
+      reportCredentials(object, gateway, { workloads, credentials }, log);
+      return gateway;
+    }),
+    credentials,
     sidecars: parsed(objects.sidecars, parseSidecar, log).map(({ object, spec }) => {
       for (const message of ignoredSidecarFields(spec)) log.report(object, message);
       return sidecarFrom(object, spec);
     }),
-    settings: DEFAULT_SETTINGS,
+    settings: settingsFrom(objects.meshConfigs, options.rootNamespace, log),
     peerAuthentications: parsed(objects.peerAuthentications, parsePeerAuthentication, log).map(
       ({ object, spec }) => peerAuthenticationFrom(object, spec),
     ),
@@ -211,6 +226,38 @@ function reportSharedHosts(
       object,
       `host ${service.host} already has the ${what} ${owner.namespace}/${owner.name}, which counts outside of namespace ${service.namespace}`,
     );
+  }
+}
+
+/** The mesh's settings: those of the root namespace's ConfigMap. */
+function settingsFrom(
+  configs: readonly KubeObject[],
+  rootNamespace: string,
+  log: ProblemLog,
+): MeshSettings {
+  const object = configs.find(({ metadata }) => metadata.namespace === rootNamespace);
+  if (object === undefined) return DEFAULT_SETTINGS;
+  return meshSettingsFrom(object["mesh"], (message) => log.report(object, message));
+}
+
+/** Servers that wait for their Secret, in the namespaces of the gateway pods. */
+function reportCredentials(
+  object: KubeObject,
+  gateway: MeshGateway,
+  { workloads, credentials }: Pick<MeshModel, "workloads" | "credentials">,
+  log: ProblemLog,
+): void {
+  const namespaces = new Set(
+    [...workloads.values()]
+      .filter(({ labels }) => gatewaysOf([gateway], labels).length > 0)
+      .map(({ namespace }) => namespace),
+  );
+  for (const namespace of namespaces) {
+    for (const [i, server] of gateway.servers.entries()) {
+      const missing = missingCredential(server, credentials, namespace);
+      if (missing === undefined) continue;
+      log.report(object, `spec.servers[${i}] is not served: there is no ${missing}`);
+    }
   }
 }
 

@@ -5,16 +5,23 @@ import {
   type MessageTypes,
   type ResourceTypeUrl,
   ROUTE_TYPE,
+  SECRET_TYPE,
 } from "../../xds/index.ts";
 import type { MeshModel } from "./model.ts";
 import { destinationRulesFor } from "./model-destination-rules.ts";
 import { type MeshView, viewKey, viewOf } from "./model-view.ts";
 import type { ProxyNode } from "./proxy-node.ts";
-import { gatewayListener, gatewayPorts, gatewayRoutes } from "./translate/gateway.ts";
+import { credentialSecrets } from "./translate/credentials.ts";
+import {
+  gatewayCredentials,
+  gatewayListener,
+  gatewayPorts,
+  gatewayRoutes,
+} from "./translate/gateway.ts";
 import { inboundCluster, inboundListener, inboundPorts } from "./translate/inbound.ts";
 import { JoinedMap } from "./translate/joined-map.ts";
-import { namedClusters } from "./translate/named-clusters.ts";
-import { BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER } from "./translate/names.ts";
+import { listenerClusters, namedClusters } from "./translate/named-clusters.ts";
+import { BLACK_HOLE_CLUSTER, inboundClusterName, PASSTHROUGH_CLUSTER } from "./translate/names.ts";
 import {
   emptyCluster,
   outboundClusters,
@@ -22,6 +29,7 @@ import {
 } from "./translate/outbound-clusters.ts";
 import { httpProxyListener } from "./translate/outbound-listener.ts";
 import { createResourceEncoder, type ResourceEncoder } from "./translate/resource-encoder.ts";
+import { ruleCredentials } from "./translate/traffic-policy.ts";
 import { httpProxyRoutes } from "./translate/virtual-hosts.ts";
 import type { ResourceSet, XdsResource } from "./xds-resource.ts";
 
@@ -55,6 +63,7 @@ export function translate(
 const CLUSTER = "envoy.config.cluster.v3.Cluster";
 const ENDPOINTS = "envoy.config.endpoint.v3.ClusterLoadAssignment";
 const LISTENER = "envoy.config.listener.v3.Listener";
+const SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret";
 const ROUTES = "envoy.config.route.v3.RouteConfiguration";
 
 type RouteConfiguration = MessageTypes[typeof ROUTES];
@@ -116,18 +125,25 @@ function translatorOf(
       const proxyPort = isBound ? node.httpProxyPort : undefined;
       const listeners = [
         ...inbound.map((port) => inboundListener(port, node, model, options)),
-        ...gateway.map((port) => gatewayListener(port, node, model, options)),
-        ...(proxyPort === undefined ? [] : [httpProxyListener(node, proxyPort, options)]),
+        ...gateway.flatMap((port) => gatewayListener(port, node, view, options) ?? []),
+        ...(proxyPort === undefined
+          ? []
+          : [httpProxyListener(node, proxyPort, options, model.settings)]),
       ];
       const routes = [
         ...(proxyPort === undefined ? [] : [httpProxyOf(node, view, key)]),
-        ...gateway.map((port) => encoded(gatewayRoutes(port, node, view))),
+        ...gateway.flatMap((port) => gatewayRoutes(port, node, view).map(encoded)),
       ];
       const ownClusters = [
         ...inbound.map((port) => inboundCluster(port, node)),
         // A route may name a subset or a host that does not exist. Its cluster is there and empty,
         // so that what is sent is complete, and one wrong name holds up nobody else's change.
-        ...missingFrom(shared.clusters, routes).map(emptyCluster),
+        ...missingFrom(shared.clusters, [
+          ...routes.map((each) => each.clusters),
+          listenerClusters(listeners),
+        ])
+          .filter((name) => !inbound.some((port) => inboundClusterName(port.number) === name))
+          .map(emptyCluster),
       ];
       return new Map<ResourceTypeUrl, Resources>([
         [
@@ -143,6 +159,16 @@ function translatorOf(
           byName(listeners.map((each) => encoder.resource(LISTENER, each.name ?? "", each))),
         ],
         [ROUTE_TYPE, byName(routes.map((each) => each.resource))],
+        [
+          SECRET_TYPE,
+          byName(
+            credentialSecrets(
+              model.credentials,
+              node.namespace,
+              credentialNames(view, node, model),
+            ).map((each) => encoder.resource(SECRET, each.name ?? "", each)),
+          ),
+        ],
       ]);
     },
     next: (nextModel) => translatorOf(nextModel, options, encoder.next()),
@@ -176,15 +202,27 @@ function outbound(
   return { clusters: byName(clusters), endpoints: byName(endpoints) };
 }
 
+/** The credentials a proxy may ask for: a gateway's servers', and those of DestinationRules for it. */
+function credentialNames(view: MeshView, node: ProxyNode, model: MeshModel): readonly string[] {
+  const isGateway = node.role === "router";
+  const rules = view.destinationRules.filter(
+    (rule) => isGateway || rule.workloadSelector !== undefined,
+  );
+  return [...(isGateway ? gatewayCredentials(model, node) : []), ...rules.flatMap(ruleCredentials)];
+}
+
 /** What the API says of a pod's labels counts; a proxy may still tell older ones. */
 function labelsOf(model: MeshModel, node: ProxyNode): ProxyNode["labels"] {
   return model.workloads.get(`${node.namespace}/${node.name}`)?.labels ?? node.labels;
 }
 
-function missingFrom(clusters: Resources, routes: readonly Routes[]): readonly string[] {
+function missingFrom(
+  clusters: Resources,
+  named: readonly ReadonlySet<string>[],
+): readonly string[] {
   const missing = new Set<string>();
-  for (const each of routes) {
-    for (const name of each.clusters) if (!clusters.has(name)) missing.add(name);
+  for (const each of named) {
+    for (const name of each) if (!clusters.has(name)) missing.add(name);
   }
   return [...missing].sort();
 }

@@ -365,6 +365,11 @@ export interface TlsConfig {
   readonly requireClientCertificate: boolean;
   readonly sni: string | undefined;
   readonly alpnProtocols: readonly string[];
+  /** Undefined = 1.2, which is also the lowest. */
+  readonly minVersion?: "TLSv1.2" | "TLSv1.3";
+  readonly maxVersion?: "TLSv1.2" | "TLSv1.3";
+  /** Suites of TLS 1.2, by OpenSSL's names; undefined = Node's. */
+  readonly ciphers?: readonly string[];
   /** Changes whenever the material changes: cache key of the SecureContext. */
   readonly version: string;
 }

@@ -57,6 +57,24 @@ export function identityOf(certificate: PeerCertificate): PeerIdentity {
 /** More versions of TLS material than this are not remembered. */
 const MAX_CONTEXTS = 512;
 
+/** Suites of TLS 1.3, which cannot be chosen (as in Envoy); Node wants them in the same list. */
+const TLS_1_3_SUITES = [
+  ...["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"],
+];
+
+/** Which versions and suites of TLS may be spoken. */
+export function protocolOptions({ minVersion = "TLSv1.2", maxVersion, ciphers }: TlsConfig): {
+  readonly minVersion: "TLSv1.2" | "TLSv1.3";
+  readonly maxVersion?: "TLSv1.2" | "TLSv1.3";
+  readonly ciphers?: string;
+} {
+  return {
+    minVersion,
+    ...(maxVersion === undefined ? {} : { maxVersion }),
+    ...(ciphers === undefined ? {} : { ciphers: [...TLS_1_3_SUITES, ...ciphers].join(":") }),
+  };
+}
+
 /** OpenSSL contexts by the version of their material: making one costs milliseconds. */
 export class SecureContexts {
   readonly #contexts = new Map<string, SecureContext>();
@@ -66,7 +84,7 @@ export class SecureContexts {
     const known = this.#contexts.get(tls.version);
     if (known !== undefined) return known;
     const context = createSecureContext({
-      minVersion: "TLSv1.2",
+      ...protocolOptions(tls),
       ...(tls.certificateChainPem === undefined ? {} : { cert: tls.certificateChainPem }),
       ...(tls.privateKeyPem === undefined ? {} : { key: tls.privateKeyPem }),
       ...(tls.trustedCaPem === undefined ? {} : { ca: tls.trustedCaPem }),

@@ -2,7 +2,13 @@ import type { Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import type { TlsConfig } from "../config/runtime-config.ts";
 import type { TlsSession } from "./certificate-facts.ts";
-import { identityOf, isAcceptedPeer, ownUriOf, type PeerIdentity } from "./secure-contexts.ts";
+import {
+  identityOf,
+  isAcceptedPeer,
+  ownUriOf,
+  type PeerIdentity,
+  protocolOptions,
+} from "./secure-contexts.ts";
 
 /** A client that has opened TLS must finish its handshake in this time. */
 const HANDSHAKE_TIMEOUT_MS = 15_000;
@@ -56,7 +62,7 @@ export class TlsTermination {
 
   #create(tls: TlsConfig, protocols: readonly string[]): Server {
     const server = createServer({
-      minVersion: "TLSv1.2",
+      ...protocolOptions(tls),
       allowHalfOpen: true,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       requestCert: tls.trustedCaPem !== undefined || tls.requireClientCertificate,

@@ -1,4 +1,5 @@
 import { durationFromMs, type MessageTypes, packAny } from "../../../xds/index.ts";
+import type { MeshSettings } from "../model-settings.ts";
 import { ACCESS_LOG } from "./access-log.ts";
 import { ADS } from "./config-source.ts";
 import { CORS_FILTER } from "./cors.ts";
@@ -23,6 +24,8 @@ export interface ConnectionManagerOptions {
   readonly accessLog: boolean;
   /** Before all others: who is asking, and whether they may. */
   readonly securityFilters?: readonly HttpFilter[];
+  /** How paths are made one before anybody looks at them; BASE by default (Istio). */
+  readonly pathNormalization?: MeshSettings["pathNormalization"];
   /** Whether routes may lead to the host that a request asks for. */
   readonly takesAnyHost?: boolean;
 }
@@ -65,12 +68,28 @@ export function connectionManager(options: ConnectionManagerOptions): Filter {
       // A proxy of the mesh and the own application are believed when they name the client.
       use_remote_address: { value: direction === "gateway" },
       generate_request_id: { value: true },
-      normalize_path: { value: true },
+      ...pathFields(options.pathNormalization ?? "BASE"),
       stream_idle_timeout: durationFromMs(0),
       upgrade_configs: [{ upgrade_type: "websocket" }],
       ...clientCertificateFields(direction),
       ...(options.accessLog ? { access_log: [ACCESS_LOG] } : {}),
     }),
+  };
+}
+
+/** PathWithEscapedSlashesAction.UNESCAPE_AND_FORWARD */
+const UNESCAPE = 4;
+
+/** Source: Istio's MeshConfig.ProxyPathNormalization.NormalizationType. */
+function pathFields(normalization: MeshSettings["pathNormalization"]) {
+  if (normalization === "NONE") return {};
+  const merges = normalization === "MERGE_SLASHES" || normalization === "DECODE_AND_MERGE_SLASHES";
+  return {
+    normalize_path: { value: true },
+    ...(merges ? { merge_slashes: true } : {}),
+    ...(normalization === "DECODE_AND_MERGE_SLASHES"
+      ? { path_with_escaped_slashes_action: UNESCAPE as 4 }
+      : {}),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { MessageTypes } from "../../../xds/index.ts";
+import { type MessageTypes, packAny } from "../../../xds/index.ts";
 import type { MeshModel } from "../model.ts";
 import { destinationRulesFor } from "../model-destination-rules.ts";
 import {
@@ -7,34 +7,51 @@ import {
   hostsOnServer,
   type MeshGateway,
 } from "../model-gateways.ts";
+import { isVisible } from "../model-hosts.ts";
 import { compare } from "../model-object.ts";
+import type { MeshView } from "../model-view.ts";
 import type { MeshVirtualService } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
 import { connectionManager } from "./connection-manager.ts";
+import { isTerminated, missingCredential, serverTransport } from "./gateway-tls.ts";
+import {
+  autoPassthroughChains,
+  type Chain,
+  type L4Client,
+  tcpChain,
+  tlsPassthroughChains,
+} from "./l4-routes.ts";
 import { virtualServiceRoutes } from "./virtual-service-routes.ts";
 import { securityOf } from "./workload-security.ts";
 
 type Listener = MessageTypes["envoy.config.listener.v3.Listener"];
+type ListenerFilter = MessageTypes["envoy.config.listener.v3.ListenerFilter"];
 type Route = MessageTypes["envoy.config.route.v3.Route"];
 type RouteConfiguration = MessageTypes["envoy.config.route.v3.RouteConfiguration"];
+
+interface Server {
+  readonly gateway: MeshGateway;
+  readonly server: GatewayServer;
+}
 
 /** One port of a gateway pod with the servers of all its Gateways. */
 export interface GatewayPort {
   readonly number: number;
-  readonly servers: readonly { readonly gateway: MeshGateway; readonly server: GatewayServer }[];
+  readonly servers: readonly Server[];
 }
 
 const HTTP_PROTOCOLS = new Set(["HTTP", "HTTP2", "GRPC", "GRPC-WEB"]);
 /** TrafficDirection.OUTBOUND, as Istio says of gateways. */
 const OUTBOUND = 2;
 const ANY_ADDRESS = "0.0.0.0";
+const HTTP_ALPN = ["h2", "http/1.1"];
 
-/** The plain HTTP ports that the Gateways give a gateway pod, by number. */
+/** The ports that the Gateways give a gateway pod, by number. What lacks its Secret is left out. */
 export function gatewayPorts(model: MeshModel, node: ProxyNode): readonly GatewayPort[] {
   const ports = new Map<number, GatewayPort>();
   for (const gateway of gatewaysOf(model.gateways, node.labels)) {
     for (const server of gateway.servers) {
-      if (!HTTP_PROTOCOLS.has(server.protocol) || server.hasTls) continue;
+      if (missingCredential(server, model.credentials, node.namespace) !== undefined) continue;
       const servers = ports.get(server.port)?.servers ?? [];
       ports.set(server.port, { number: server.port, servers: [...servers, { gateway, server }] });
     }
@@ -42,39 +59,128 @@ export function gatewayPorts(model: MeshModel, node: ProxyNode): readonly Gatewa
   return [...ports.values()].sort((a, b) => a.number - b.number);
 }
 
-/** Name of a gateway port's routes. */
-export function gatewayRouteName(port: number): string {
-  return `http.${port}`;
+/** The credential names that a gateway pod's servers ask for. */
+export function gatewayCredentials(model: MeshModel, node: ProxyNode): readonly string[] {
+  return gatewaysOf(model.gateways, node.labels).flatMap(({ servers }) =>
+    servers.flatMap(({ tls }) => tls?.credentialName ?? []),
+  );
+}
+
+const isPlainHttp = ({ server }: Server): boolean => HTTP_PROTOCOLS.has(server.protocol);
+const isHttps = ({ server }: Server): boolean =>
+  server.protocol === "HTTPS" && isTerminated(server);
+
+/** Istio's names: all plain servers of a port share their routes, each HTTPS server has its own. */
+function routeNameOf({ gateway, server }: Server): string {
+  return server.protocol === "HTTPS"
+    ? `https.${server.port}.${server.name}.${gateway.name}.${gateway.namespace}`
+    : `http.${server.port}`;
 }
 
 /** The listener of a gateway port, on the port that the gateway's Service leads to. */
 export function gatewayListener(
   port: GatewayPort,
   node: ProxyNode,
-  model: MeshModel,
+  model: MeshView,
   options: { readonly accessLog: boolean },
-): Listener {
+): Listener | undefined {
   // Without redirection every pod of the machine shares one network: only the pod's own address.
   const address = node.interceptionMode === "NONE" ? node.ipAddress : ANY_ADDRESS;
   const number = targetPort(port.number, node, model);
+  const statPrefix = `outbound_${address}_${number}`;
+  const security = securityOf(model, node);
+  const http = (routes: string) =>
+    connectionManager({
+      statPrefix,
+      direction: "gateway",
+      routes,
+      accessLog: options.accessLog,
+      securityFilters: security.http,
+      pathNormalization: model.settings.pathNormalization,
+    });
+  const chains: Chain[] = [];
+  const plain = port.servers.find(isPlainHttp);
+  if (plain !== undefined) chains.push({ filters: [http(routeNameOf(plain))] });
+  for (const each of port.servers) {
+    const { gateway, server } = each;
+    const client = l4Client(node, gateway, server, options.accessLog, security.tcp);
+    if (isHttps(each) && server.tls !== undefined) {
+      chains.push({
+        filter_chain_match: { transport_protocol: "tls", ...serverNames(server) },
+        transport_socket: serverTransport(server.tls, HTTP_ALPN),
+        filters: [http(routeNameOf(each))],
+      });
+    } else if (server.tls?.mode === "AUTO_PASSTHROUGH") {
+      chains.push(...autoPassthroughChains(model, client));
+    } else if (server.tls !== undefined && !isTerminated(server)) {
+      chains.push(...tlsPassthroughChains(boundTo(model, gateway, node), model, client));
+    } else if (!isPlainHttp(each)) {
+      const chain = tcpChain(boundTo(model, gateway, node), model, client);
+      if (chain === undefined) continue;
+      chains.push(
+        server.tls === undefined
+          ? chain
+          : {
+              ...chain,
+              filter_chain_match: { transport_protocol: "tls", ...serverNames(server) },
+              transport_socket: serverTransport(server.tls, []),
+            },
+      );
+    }
+  }
+  const distinct = distinctChains(chains);
+  if (distinct.length === 0) return undefined;
+  const needsInspector = distinct.some(({ filter_chain_match: match }) => match !== undefined);
   return {
     name: `${address}_${number}`,
     address: { socket_address: { address, port_value: number } },
     traffic_direction: OUTBOUND,
-    filter_chains: [
-      {
-        filters: [
-          connectionManager({
-            statPrefix: `outbound_${address}_${number}`,
-            direction: "gateway",
-            routes: gatewayRouteName(port.number),
-            accessLog: options.accessLog,
-            securityFilters: securityOf(model, node).http,
-          }),
-        ],
-      },
-    ],
+    ...(needsInspector ? { listener_filters: [TLS_INSPECTOR] } : {}),
+    filter_chains: distinct,
   };
+}
+
+const TLS_INSPECTOR: ListenerFilter = {
+  name: "envoy.filters.listener.tls_inspector",
+  typed_config: packAny("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", {}),
+};
+
+function l4Client(
+  node: ProxyNode,
+  gateway: MeshGateway,
+  server: GatewayServer,
+  accessLog: boolean,
+  filters: L4Client["filters"],
+): L4Client {
+  return {
+    namespace: node.namespace,
+    labels: node.labels,
+    gateway: `${gateway.namespace}/${gateway.name}`,
+    server,
+    filters,
+    accessLog,
+  };
+}
+
+function serverNames({ hosts }: GatewayServer): { readonly server_names?: string[] } {
+  const names = [...new Set(hosts.map(({ dnsName }) => dnsName))];
+  return names.includes("*") ? {} : { server_names: names };
+}
+
+/** Envoy refuses two chains for the same connections: of two servers for one name the first counts. */
+function distinctChains(chains: readonly Chain[]): Chain[] {
+  const seen = new Set<string>();
+  return chains.flatMap((chain) => {
+    const { server_names: names = [], ...rest } = chain.filter_chain_match ?? {};
+    const key = (name: string): string => JSON.stringify([rest, name]);
+    const free = (names ?? []).filter((name) => !seen.has(key(name)));
+    const isTaken = (names ?? []).length > 0 ? free.length === 0 : seen.has(key(""));
+    if (isTaken) return [];
+    for (const name of free.length > 0 ? free : [""]) seen.add(key(name));
+    return free.length === 0
+      ? [chain]
+      : [{ ...chain, filter_chain_match: { ...rest, server_names: free } }];
+  });
 }
 
 /** Istio: the Gateway names the Service's port, the pod listens on its target. */
@@ -88,26 +194,47 @@ function targetPort(port: number, node: ProxyNode, model: MeshModel): number {
 export function gatewayRoutes(
   port: GatewayPort,
   node: ProxyNode,
-  model: MeshModel,
+  model: MeshView,
+): readonly RouteConfiguration[] {
+  const http = port.servers.filter((each) => isPlainHttp(each) || isHttps(each));
+  const byName = Map.groupBy(http, routeNameOf);
+  return [...byName].map(([name, servers]) => routesOf(name, port, servers, node, model));
+}
+
+function routesOf(
+  name: string,
+  port: GatewayPort,
+  servers: readonly Server[],
+  node: ProxyNode,
+  model: MeshView,
 ): RouteConfiguration {
   const byHost = new Map<string, { routes: Route[]; isRedirected: boolean }>();
   const { namespace, labels } = node;
   const ruleOf = destinationRulesFor(model.destinationRules, namespace, model.rootNamespace);
-  for (const { gateway, server } of port.servers) {
-    const name = `${gateway.namespace}/${gateway.name}`;
-    const client = { namespace, labels, gateways: [name], ruleOf };
-    for (const virtualService of boundTo(model, name)) {
+  const entryOf = (host: string) => {
+    const entry = byHost.get(host) ?? { routes: [], isRedirected: false };
+    byHost.set(host, entry);
+    return entry;
+  };
+  for (const { gateway, server } of servers) {
+    const gateways = [`${gateway.namespace}/${gateway.name}`];
+    const client = { namespace, labels, gateways, ruleOf };
+    for (const virtualService of boundTo(model, gateway, node)) {
+      if (virtualService.http.length === 0) continue;
       const routes = virtualServiceRoutes(virtualService, port.number, model, client);
       for (const host of hostsOnServer(virtualService, server)) {
-        const entry = byHost.get(host) ?? { routes: [], isRedirected: false };
+        const entry = entryOf(host);
         entry.routes.push(...routes);
         entry.isRedirected ||= server.httpsRedirect;
-        byHost.set(host, entry);
       }
+    }
+    // Clients are sent on even where nobody has routes yet.
+    if (server.httpsRedirect) {
+      for (const { dnsName } of server.hosts) entryOf(dnsName).isRedirected = true;
     }
   }
   return {
-    name: gatewayRouteName(port.number),
+    name,
     virtual_hosts: [...byHost.entries()]
       .sort(([a], [b]) => compare(a, b))
       .map(([host, { routes, isRedirected }]) => ({
@@ -124,9 +251,13 @@ export function gatewayRoutes(
 
 const TO_HTTPS: Route = { match: { prefix: "/" }, redirect: { https_redirect: true } };
 
-function boundTo(model: MeshModel, gateway: string): readonly MeshVirtualService[] {
+function boundTo(
+  model: MeshModel,
+  { namespace, name }: MeshGateway,
+  node: ProxyNode,
+): readonly MeshVirtualService[] {
   return model.virtualServices.filter(
-    ({ gateways, http }) => gateways.includes(gateway) && http.length > 0,
+    (each) => each.gateways.includes(`${namespace}/${name}`) && isVisible(each, node.namespace),
   );
 }
 

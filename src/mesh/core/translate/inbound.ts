@@ -3,6 +3,7 @@ import type { MeshModel } from "../model.ts";
 import { type EffectiveTlsMode, mutualTlsModeOf } from "../model-peer-authentication.ts";
 import { type PortProtocol, protocolOf } from "../model-protocol.ts";
 import type { MeshService, ServedPort } from "../model-services.ts";
+import type { MeshSettings } from "../model-settings.ts";
 import type { SidecarIngress } from "../model-sidecars.ts";
 import type { MeshView } from "../model-view.ts";
 import type { ProxyNode } from "../proxy-node.ts";
@@ -158,7 +159,8 @@ export function inboundListener(
     model.rootNamespace,
   );
   const security = securityOf(model, { namespace: node.namespace, labels });
-  const chains = filterChains(port, mode, options.accessLog, security);
+  const http = inboundHttp(port, options.accessLog, security.http, model.settings);
+  const chains = filterChains(port, mode, http, options.accessLog, security);
   const inspectors: ListenerFilter[] = [
     ...(mode === "DISABLE" ? [] : [TLS_INSPECTOR]),
     ...(port.protocol === "auto" && mode !== "STRICT" ? [HTTP_INSPECTOR] : []),
@@ -186,10 +188,11 @@ const HTTP_INSPECTOR: ListenerFilter = {
 function filterChains(
   port: InboundPort,
   mode: EffectiveTlsMode,
+  manager: Filter,
   accessLog: boolean,
   security: WorkloadSecurity,
 ): FilterChain[] {
-  const http: Filter[] = [inboundHttp(port, accessLog, security.http)];
+  const http: Filter[] = [manager];
   const tcp: Filter[] = [...security.tcp, inboundTcp(port, accessLog)];
   const isHttp = port.protocol === "http" || port.protocol === "http2";
   const chains: FilterChain[] = [];
@@ -265,6 +268,7 @@ function inboundHttp(
   port: InboundPort,
   accessLog: boolean,
   securityFilters: WorkloadSecurity["http"],
+  { pathNormalization }: MeshSettings,
 ): Filter {
   const name = inboundClusterName(port.number);
   const host = port.services[0]?.host;
@@ -273,6 +277,7 @@ function inboundHttp(
     direction: "inbound",
     accessLog,
     securityFilters,
+    pathNormalization,
     routes: {
       name,
       validate_clusters: { value: false },

@@ -1,5 +1,6 @@
-import type { MessageTypes } from "../../../xds/index.ts";
+import { type MessageTypes, unpackAny } from "../../../xds/index.ts";
 
+type Listener = MessageTypes["envoy.config.listener.v3.Listener"];
 type RouteConfiguration = MessageTypes["envoy.config.route.v3.RouteConfiguration"];
 
 /** Every cluster that the routes name, weighted and mirror clusters included. */
@@ -16,3 +17,18 @@ export function namedClusters(config: RouteConfiguration): ReadonlySet<string> {
   }
   return names;
 }
+
+/** Every cluster that listeners pass connections on to. */
+export function listenerClusters(listeners: readonly Listener[]): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const { filter_chains: chains } of listeners) {
+    for (const { typed_config } of (chains ?? []).flatMap(({ filters }) => filters ?? [])) {
+      const tcp = unpackAny(TCP_PROXY, typed_config);
+      if (tcp?.cluster) names.add(tcp.cluster);
+      for (const { name } of tcp?.weighted_clusters?.clusters ?? []) if (name) names.add(name);
+    }
+  }
+  return names;
+}
+
+const TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";

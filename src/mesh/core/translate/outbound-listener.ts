@@ -1,4 +1,5 @@
 import type { MessageTypes } from "../../../xds/index.ts";
+import type { MeshSettings } from "../model-settings.ts";
 import type { ProxyNode } from "../proxy-node.ts";
 import { connectionManager } from "./connection-manager.ts";
 import { HTTP_PROXY_ROUTE } from "./names.ts";
@@ -16,6 +17,7 @@ export function httpProxyListener(
   node: ProxyNode,
   port: number,
   options: { readonly accessLog: boolean },
+  { pathNormalization }: MeshSettings,
 ): Listener {
   return {
     name: `${node.ipAddress}_${port}`,
@@ -30,6 +32,7 @@ export function httpProxyListener(
             routes: HTTP_PROXY_ROUTE,
             accessLog: options.accessLog,
             takesAnyHost: true,
+            pathNormalization,
           }),
         ],
       },

@@ -12,7 +12,8 @@ type ResourceMessage =
   | "envoy.config.cluster.v3.Cluster"
   | "envoy.config.endpoint.v3.ClusterLoadAssignment"
   | "envoy.config.listener.v3.Listener"
-  | "envoy.config.route.v3.RouteConfiguration";
+  | "envoy.config.route.v3.RouteConfiguration"
+  | "envoy.extensions.transport_sockets.tls.v3.Secret";
 
 /** Encodes messages to resources, and gives the very same object for the same content. */
 export interface ResourceEncoder {

@@ -31,6 +31,14 @@ export function policyFor(
   return overlaid(overlaid({}, rule?.trafficPolicy, port), subset?.trafficPolicy, port);
 }
 
+/** The credential names that a rule asks for, anywhere. */
+export function ruleCredentials(rule: MeshDestinationRule): readonly string[] {
+  const policies = [rule.trafficPolicy, ...rule.subsets.map((subset) => subset.trafficPolicy)];
+  return policies
+    .flatMap((policy) => [policy, ...(policy?.portLevelSettings ?? [])])
+    .flatMap((policy) => policy?.tls?.credentialName || []);
+}
+
 function overlaid(
   base: PolicyBlocks,
   policy: TrafficPolicy | undefined,

@@ -2,6 +2,7 @@ import { type MessageTypes, packAny, structFromJson } from "../../../xds/index.t
 import type { ClientTlsSettings } from "../model-istio.ts";
 import type { PortProtocol } from "../model-protocol.ts";
 import { ADS } from "./config-source.ts";
+import { keyPairConfig, trustedCaConfig } from "./credentials.ts";
 
 type Cluster = MessageTypes["envoy.config.cluster.v3.Cluster"];
 type TransportSocket = MessageTypes["envoy.config.core.v3.TransportSocket"];
@@ -111,12 +112,16 @@ function ownTls(tls: ClientTlsSettings, peer: MeshPeer): TransportSocket {
   const given = tls.subjectAltNames ?? [];
   const names = given.length > 0 ? given : peer.names;
   const sni = tls.sni || (peer.host.startsWith("*") ? "" : peer.host);
+  const credential = tls.credentialName || undefined;
   const isUnchecked = tls.insecureSkipVerify === true;
   const match_typed_subject_alt_names = (names.length === 0 && sni !== "" ? [sni] : names).flatMap(
     anySan,
   );
   return socket(sni, {
-    ...(isMutual
+    ...(isMutual && credential !== undefined
+      ? { tls_certificate_sds_secret_configs: [keyPairConfig(credential)] }
+      : {}),
+    ...(isMutual && credential === undefined
       ? {
           tls_certificates: [
             {
@@ -138,7 +143,10 @@ function ownTls(tls: ClientTlsSettings, peer: MeshPeer): TransportSocket {
         : {
             combined_validation_context: {
               default_validation_context: { match_typed_subject_alt_names },
-              validation_context_sds_secret_config: { name: SYSTEM_ROOTS, sds_config: ADS },
+              validation_context_sds_secret_config:
+                credential === undefined
+                  ? { name: SYSTEM_ROOTS, sds_config: ADS }
+                  : trustedCaConfig(credential),
             },
           }),
   });

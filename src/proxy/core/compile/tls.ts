@@ -117,7 +117,7 @@ function compileCommon(
   context: CompileContext,
   scope: Scope,
 ): TlsSpec {
-  checkParameters(common, scope);
+  const parameters = compileParameters(common, scope.at("tls_params"));
   const certificates = common.tls_certificates ?? [];
   const sdsCertificates = common.tls_certificate_sds_secret_configs ?? [];
   if (certificates.length + sdsCertificates.length > 1) {
@@ -143,7 +143,13 @@ function compileCommon(
     common.validation_context_sds_secret_config?.name ??
     undefined;
   const alpnProtocols = common.alpn_protocols ?? [];
-  const fixed = fingerprint({ ...side, alpnProtocols, inlineCertificate, v: inlineValidation });
+  const fixed = fingerprint({
+    ...side,
+    ...parameters,
+    alpnProtocols,
+    inlineCertificate,
+    v: inlineValidation,
+  });
   const secretNames = [certificateSecret, validationSecret].filter((name) => name !== undefined);
   return {
     secretNames,
@@ -162,24 +168,43 @@ function compileCommon(
         requireClientCertificate: side.requireClientCertificate,
         sni: side.sni,
         alpnProtocols,
+        ...parameters,
         version: `${fixed}:${own?.version ?? ""}:${ca?.version ?? ""}`,
       };
     },
   };
 }
 
-function checkParameters(
-  common: envoy_extensions_transport_sockets_tls_v3_CommonTlsContext,
+/** TlsParameters.TlsProtocol by number; 0 = not said. Nothing below 1.2 is spoken. */
+const VERSIONS = [undefined, "TLSv1.2", "TLSv1.2", "TLSv1.2", "TLSv1.3"] as const;
+
+function compileParameters(
+  { tls_params: parameters }: envoy_extensions_transport_sockets_tls_v3_CommonTlsContext,
   scope: Scope,
-): void {
-  const parameters = common.tls_params;
-  // 0 auto, 3 TLSv1_2, 4 TLSv1_3; Node's floor is 1.2, so only a higher floor would be ignored.
-  if (parameters?.tls_minimum_protocol_version === 4) {
-    scope.at("tls_params", "tls_minimum_protocol_version").fail("TLSv1_3 is not supported");
+): Pick<TlsConfig, "minVersion" | "maxVersion" | "ciphers"> {
+  const minVersion = VERSIONS[parameters?.tls_minimum_protocol_version ?? 0];
+  const maxVersion = VERSIONS[parameters?.tls_maximum_protocol_version ?? 0];
+  if (minVersion === "TLSv1.3" && maxVersion === "TLSv1.2") {
+    scope.at("tls_maximum_protocol_version").fail("is below tls_minimum_protocol_version");
   }
-  if ((parameters?.cipher_suites ?? []).length > 0) {
-    scope.at("tls_params", "cipher_suites").warn("is ignored, Node's own list is used");
+  const highest = parameters?.tls_maximum_protocol_version ?? 0;
+  if (highest === 1 || highest === 2) {
+    scope.at("tls_maximum_protocol_version").fail("must be TLSv1_2 or TLSv1_3");
   }
+  const suites = parameters?.cipher_suites ?? [];
+  for (const [i, suite] of suites.entries()) {
+    if (!/^[-\w|[\]]+$/.test(suite)) scope.at("cipher_suites", i).fail("is no cipher suite");
+  }
+  return {
+    ...(minVersion === undefined ? {} : { minVersion }),
+    ...(maxVersion === undefined ? {} : { maxVersion }),
+    ...(suites.length === 0 ? {} : { ciphers: suites.flatMap(namesOfSuite) }),
+  };
+}
+
+/** BoringSSL writes suites of equal rank as `[a|b]`. */
+function namesOfSuite(suite: string): readonly string[] {
+  return suite.replace(/^\[|\]$/g, "").split("|");
 }
 
 function compileCertificate(

@@ -19,6 +19,7 @@ import {
   type MessageTypes,
   type ResourceTypeUrl,
   ROUTE_TYPE,
+  SECRET_TYPE,
   toJson,
 } from "../../../../src/xds/index.ts";
 import { createAuthority } from "../../../support/certificates.ts";
@@ -29,6 +30,7 @@ const MESSAGES = {
   [LISTENER_TYPE]: "envoy.config.listener.v3.Listener",
   [ROUTE_TYPE]: "envoy.config.route.v3.RouteConfiguration",
 } as const;
+const SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret";
 type ResourceMessage = (typeof MESSAGES)[keyof typeof MESSAGES];
 
 /** One resource of a set, decoded. */
@@ -105,7 +107,10 @@ export async function acceptedByEnvoy(envoy: string, set: ResourceSet): Promise<
   ];
   try {
     const file = join(dir, "envoy.json");
-    writeFileSync(file, JSON.stringify(staticBootstrap(set, secrets)));
+    const own = [...(set.get(SECRET_TYPE)?.values() ?? [])].map(
+      ({ body }) => toJson(SECRET, decode(SECRET, body)) as Json,
+    );
+    writeFileSync(file, JSON.stringify(staticBootstrap(set, [...secrets, ...own])));
     await validated(envoy, file);
   } finally {
     rmSync(dir, { recursive: true });

@@ -10,6 +10,8 @@ const NOTHING: MeshObjects = {
   serviceEntries: [],
   workloadEntries: [],
   sidecars: [],
+  secrets: [],
+  meshConfigs: [],
   virtualServices: [],
   destinationRules: [],
   gateways: [],
@@ -60,6 +62,20 @@ export function workloadEntry(named: Named, spec: object): KubeObject {
 
 export function sidecar(named: Named, spec: object): KubeObject {
   return object("networking.istio.io/v1", "Sidecar", named, { spec });
+}
+
+/** The settings of the whole mesh, as the control plane reads them. */
+export function meshConfig(mesh: object): KubeObject {
+  return object("v1", "ConfigMap", { name: "istio", namespace: "istio-system" }, { mesh });
+}
+
+/** A Secret; `data` as text, not base64. */
+export function secret(named: Named, data: StringMap): KubeObject {
+  const encoded = Object.entries(data).map(([key, text]) => [
+    key,
+    Buffer.from(text).toString("base64"),
+  ]);
+  return object("v1", "Secret", named, { data: Object.fromEntries(encoded) });
 }
 
 export function gateway(named: Named, spec: object): KubeObject {
