@@ -19,10 +19,7 @@ const build = (root: object, own: object, spec: object = {}, namespace = "defaul
   );
 const rootOf = (all: readonly MeshVirtualService[]) => all.find(({ name }) => name === "root");
 const matched = (root: object | undefined, own: object | undefined) =>
-  build(
-    root === undefined ? {} : { match: [root] },
-    own === undefined ? {} : { match: [own] },
-  )
+  build(root === undefined ? {} : { match: [root] }, own === undefined ? {} : { match: [own] })
     .virtualServices.find(({ name }) => name === "root")
     ?.http.map(({ match }) => match?.map(({ uri }) => uri));
 
