@@ -1,6 +1,7 @@
 import type { Clock, Logger } from "../runtime/index.ts";
 import type { RequestTelemetry, RuntimeConfig } from "./config/runtime-config.ts";
 import type { TimerWheel } from "./net/timer-wheel.ts";
+import type { OverloadGuard } from "./overload-guard.ts";
 import type { SecureContexts } from "./tls/secure-contexts.ts";
 import type { TlsTermination } from "./tls/termination.ts";
 import type { Tracers } from "./tracing/tracers.ts";
@@ -23,6 +24,8 @@ export interface ProxyContext {
   readonly sharesPorts: boolean;
   /** The thread's number, 0 for the main one. */
   readonly workerId: number;
+  /** Undefined without an overload manager. */
+  readonly overload?: OverloadGuard | undefined;
   /** The whole proxy is going down: every answer says `Connection: close`. */
   isDraining: boolean;
 }

@@ -20,6 +20,7 @@ import type { Exchange } from "./upstream/exchange.ts";
 
 /** What happens to a request, in this order. A step that answers returns false and ends it. */
 export function handleRequest(exchange: Exchange): void {
+  if (exchange.context.overload !== undefined && !mayStart(exchange)) return;
   const upgrade = wantedUpgrade(exchange.head.method, exchange.head.upgrade);
   if (upgrade !== undefined) exchange.downstream.expectTunnel();
   if (!normalizePath(exchange)) return;
@@ -40,6 +41,16 @@ export function handleRequest(exchange: Exchange): void {
   // Filters see requests without a route too: who may not ask does not learn what is there.
   if (exchange.manager.filters.length === 0) act(exchange, route);
   else runFilters(exchange, route, () => act(exchange, route));
+}
+
+/** Before anything else is done for it: a request costs least when it is refused at once. */
+function mayStart(exchange: Exchange): boolean {
+  const { context } = exchange;
+  const level = context.overload?.state.stopAcceptingRequests ?? 0;
+  if (level === 0 || (level < 1 && context.random() >= level)) return true;
+  count(exchange, "downstream_rq_overload_close");
+  exchange.fail({ kind: "proxyOverloaded" });
+  return false;
 }
 
 function act(exchange: Exchange, route: RouteConfig | undefined): void {

@@ -21,6 +21,8 @@ import {
 import type { ProxyServer, RuntimeConfig } from "./config/runtime-config.ts";
 import { peerMetadataHeaders, peerOfNode } from "./core/peer-metadata.ts";
 import type { LocalNode } from "./core/tracing/span.ts";
+import { OverloadGuard, shareOverload } from "./overload-guard.ts";
+import { createOverloadMonitor, type OverloadMonitor } from "./overload-monitor.ts";
 import { enableLinearRegExpFallback } from "./regexp-engine.ts";
 import { createProxyServer } from "./server.ts";
 import type { MetricsServiceSink } from "./telemetry/metrics-service.ts";
@@ -85,6 +87,7 @@ class DataPlane implements RunningProxy {
   readonly #store: ConfigStore;
   readonly #locals: LocalServer[] = [];
   readonly #workers: WorkerPool | undefined;
+  #overload: OverloadMonitor | undefined;
   #ads: AdsClient | undefined;
   #metrics: MetricsServiceSink | undefined;
   #wanted: WantedNames = { endpoints: new Set(), routes: new Set(), secrets: new Set() };
@@ -118,8 +121,16 @@ class DataPlane implements RunningProxy {
     this.#telemetry = createTelemetry({ self, clock, logger });
     const headers = peerMetadataHeaders(plan.node);
     const more = (options.concurrency ?? 1) - 1;
+    const share = shareOverload(plan.overload);
+    const overload = share && new OverloadGuard(share);
     if (more > 0) {
-      const start = { self, node, peerMetadataHeaders: headers, logLevel: logger.level };
+      const start = {
+        self,
+        node,
+        peerMetadataHeaders: headers,
+        logLevel: logger.level,
+        overload: share,
+      };
       this.#workers = new WorkerPool(more, start, logger);
       this.#telemetry.join(this.#workers);
     }
@@ -129,7 +140,20 @@ class DataPlane implements RunningProxy {
       logger,
       sharesPorts: more > 0,
       node,
+      overload,
     });
+    if (plan.overload !== undefined) {
+      this.#overload = createOverloadMonitor({
+        config: plan.overload,
+        stats: this.#telemetry.stats,
+        clock,
+        logger,
+        onState: (state) => {
+          if (overload !== undefined) overload.state = state;
+          this.#workers?.order({ kind: "overload", state });
+        },
+      });
+    }
     this.#store = new ConfigStore({
       self,
       clock,
@@ -156,6 +180,7 @@ class DataPlane implements RunningProxy {
   async start(): Promise<void> {
     this.#state = "INITIALIZING";
     process.on("SIGUSR1", this.#onReopen);
+    this.#overload?.start();
     await this.#startLocalServers();
     this.#applyStatics();
     // A static listener whose port is taken ends the start, as Envoy's does.
@@ -168,6 +193,7 @@ class DataPlane implements RunningProxy {
     this.#state = "DRAINING";
     process.off("SIGUSR1", this.#onReopen);
     this.#ads?.stop();
+    this.#overload?.stop();
     this.#store.stop();
     await Promise.all([this.#server.stop(graceMs), this.#workers?.stop(graceMs)]);
     this.#metrics?.stop();

@@ -10,6 +10,7 @@ import { UNKNOWN_PEER } from "./core/peer-metadata.ts";
 import type { LocalNode } from "./core/tracing/span.ts";
 import { Listeners } from "./net/listeners.ts";
 import { TimerWheel } from "./net/timer-wheel.ts";
+import type { OverloadGuard } from "./overload-guard.ts";
 import { SecureContexts } from "./tls/secure-contexts.ts";
 import { TlsTermination } from "./tls/termination.ts";
 import { Tracers } from "./tracing/tracers.ts";
@@ -34,6 +35,8 @@ export interface ProxyServerOptions {
   readonly workerId?: number;
   /** Who this is, for its spans; nobody by default. */
   readonly node?: LocalNode;
+  /** Undefined without an overload manager. */
+  readonly overload?: OverloadGuard | undefined;
 }
 
 const NOBODY: LocalNode = { id: "", cluster: "", zone: "", address: "" };
@@ -68,6 +71,7 @@ export function createProxyServer(options: ProxyServerOptions): RunningProxyServ
     isDraining: false,
     sharesPorts: options.sharesPorts ?? false,
     workerId: options.workerId ?? 0,
+    overload: options.overload,
   };
   const listeners = new Listeners(context);
   let cancelSweep = scheduleSweep();

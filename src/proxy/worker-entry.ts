@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { parentPort, workerData } from "node:worker_threads";
 import { createLogger, systemClock } from "../runtime/index.ts";
+import { OverloadGuard } from "./overload-guard.ts";
 import { createProxyServer } from "./server.ts";
 import { plainSeries } from "./telemetry/merged-series.ts";
 import { createTelemetry } from "./telemetry.ts";
@@ -17,12 +18,14 @@ function main(start: WorkerStart): void {
   const clock = systemClock;
   const { self } = start;
   const telemetry = createTelemetry({ self, clock, logger });
+  const overload = start.overload && new OverloadGuard(start.overload);
   const server = createProxyServer({
     telemetry,
     clock,
     logger,
     sharesPorts: true,
     workerId: start.workerId,
+    overload,
     node: start.node,
   });
   const store = new ConfigStore({
@@ -59,6 +62,9 @@ function main(start: WorkerStart): void {
     switch (order.kind) {
       case "apply":
         store.apply(order.update, order.isStatic);
+        return;
+      case "overload":
+        if (overload !== undefined) overload.state = order.state;
         return;
       case "drain":
         server.drain();

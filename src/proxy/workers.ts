@@ -2,7 +2,9 @@ import { Worker } from "node:worker_threads";
 import { messageOf, SerinError } from "../base/index.ts";
 import type { Logger } from "../runtime/index.ts";
 import type { PeerInfo } from "./config/runtime-config.ts";
+import type { OverloadState } from "./core/overload.ts";
 import type { LocalNode } from "./core/tracing/span.ts";
+import type { OverloadShare } from "./overload-guard.ts";
 import type { PlainSeries, PlainStat } from "./telemetry/merged-series.ts";
 import type { ResourceUpdate } from "./xds/resource.ts";
 
@@ -12,6 +14,7 @@ export interface WorkerStart {
   readonly node: LocalNode;
   readonly peerMetadataHeaders: readonly (readonly [name: string, value: string])[];
   readonly logLevel: string;
+  readonly overload: OverloadShare | undefined;
   /** From 1; the main thread is 0. */
   readonly workerId: number;
 }
@@ -20,6 +23,7 @@ export interface WorkerStart {
 export type WorkerOrder =
   | { readonly kind: "apply"; readonly update: ResourceUpdate; readonly isStatic: boolean }
   | { readonly kind: "drain" }
+  | { readonly kind: "overload"; readonly state: OverloadState }
   | { readonly kind: "reopenLogs" }
   | { readonly kind: "stop"; readonly graceMs: number };
 

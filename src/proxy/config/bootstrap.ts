@@ -9,6 +9,9 @@ import {
   fromJson,
   unpackAny,
 } from "../../xds/index.ts";
+import { compileOverload } from "../core/compile/overload.ts";
+import { createScope } from "../core/compile/scope.ts";
+import type { OverloadConfig } from "../core/overload.ts";
 
 /** An Envoy v3 bootstrap, as a message. */
 export type Bootstrap = envoy_config_bootstrap_v3_Bootstrap;
@@ -30,6 +33,8 @@ export interface BootstrapPlan {
   readonly usesLds: boolean;
   readonly metricsService: GrpcTarget | undefined;
   readonly statsFlushIntervalMs: number;
+  /** Undefined: nothing is done against overload. */
+  readonly overload: OverloadConfig | undefined;
 }
 
 /** ApiConfigSource.ApiType */
@@ -87,7 +92,11 @@ export function planBootstrap(bootstrap: Bootstrap): BootstrapPlan {
   if (ads !== undefined && (bootstrap.node?.id ?? "") === "") {
     issues.push({ path: "node.id", message: "is required with ads" });
   }
+  const scope = createScope({ issues, warnings: [] }, ["overload_manager"]);
   const plan: BootstrapPlan = {
+    overload: bootstrap.overload_manager
+      ? compileOverload(bootstrap.overload_manager, scope)
+      : undefined,
     node: bootstrap.node ?? {},
     admin: planAdmin(bootstrap, issues),
     ads,

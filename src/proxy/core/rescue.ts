@@ -7,6 +7,7 @@ export type Failure =
   | { readonly kind: "routeConfigurationNotFound" }
   | { readonly kind: "clusterNotFound"; readonly status: number }
   | { readonly kind: "noHealthyUpstream" }
+  | { readonly kind: "proxyOverloaded" }
   | { readonly kind: "requestTimeout" }
   | { readonly kind: "idleTimeout"; readonly isRequestComplete?: boolean }
   | { readonly kind: "requestOverallTimeout" }
@@ -75,6 +76,8 @@ export function rescue(failure: Failure): LocalReply {
       return reply(404, "", "NR", "route_configuration_not_found");
     case "clusterNotFound":
       return reply(failure.status, "", "NC", "cluster_not_found");
+    case "proxyOverloaded":
+      return reply(503, "envoy overloaded", "", "overload");
     case "noHealthyUpstream":
       return reply(503, "no healthy upstream", "UH", "no_healthy_upstream");
     case "requestTimeout":

@@ -34,6 +34,9 @@ export function connectionManagerStats(
   if (stats === undefined) {
     const prefix = `http.${manager.statPrefix}`;
     const counter = (name: string): Counter => telemetry.counter(`${prefix}.${name}`);
+    // Seen from the beginning, as Envoy's; who counts finds them by name.
+    counter("downstream_rq_overload_close");
+    counter("downstream_cx_overload_disable_keepalive");
     stats = {
       connectionsTotal: counter("downstream_cx_total"),
       connectionsActive: telemetry.gauge(`${prefix}.downstream_cx_active`),

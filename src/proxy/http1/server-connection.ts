@@ -23,6 +23,7 @@ import { type ConnectionManagerStats, connectionManagerStats } from "./connectio
 import { dateHeader } from "./date-header.ts";
 import { localReplyHead } from "./local-reply.ts";
 import { Output } from "./output.ts";
+import { endsKeepalive, scaledIdle } from "./overload.ts";
 import { recordRefusal } from "./refusal.ts";
 
 /** After an answer that overtook its request, this much more of the request is read and dropped. */
@@ -148,6 +149,7 @@ export class ServerConnection
     const { head } = exchange;
     const isLast = head.close || this.#awaitsTunnel || this.#isDraining;
     if (isLast || this.context.isDraining) this.#mustClose = true;
+    else if (this.context.overload !== undefined && endsKeepalive(this)) this.#mustClose = true;
     return this.#mustClose;
   }
 
@@ -268,13 +270,14 @@ export class ServerConnection
 
   /** Enforces the timeouts that need no precision; called about once a second. */
   checkIdle(nowMs: number): void {
-    const { idleTimeoutMs, requestHeadersTimeoutMs } = this.manager;
+    const { requestHeadersTimeoutMs } = this.manager;
+    const idleTimeoutMs = scaledIdle(this, "connectionIdle", this.manager.idleTimeoutMs);
     if (this.#isLingering) {
       if (nowMs - this.#idleSinceMs > LINGER_MS) this.socket.destroy();
       return;
     }
     if (this.#exchange !== undefined) {
-      const { idleTimeoutMs: streamIdleTimeoutMs } = this.#exchange;
+      const streamIdleTimeoutMs = scaledIdle(this, "streamIdle", this.#exchange.idleTimeoutMs);
       if (streamIdleTimeoutMs > 0 && nowMs - this.#lastProgressMs > streamIdleTimeoutMs) {
         this.#expireStream(this.#exchange);
       }

@@ -13,6 +13,7 @@ import {
 } from "../http1/connection-manager-stats.ts";
 import { dateHeader } from "../http1/date-header.ts";
 import { localReplyHead } from "../http1/local-reply.ts";
+import { endsKeepalive, scaledIdle } from "../http1/overload.ts";
 import { recordRefusal } from "../http1/refusal.ts";
 import {
   type ConnectionInfo,
@@ -155,6 +156,9 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
   }
 
   exchangeFinished(exchange: Exchange): void {
+    if (this.context.overload !== undefined && !this.isGoingAway && endsKeepalive(this)) {
+      this.drain(false);
+    }
     this.#stats.requestsActive.add(-1);
     this.#stats.byClass[Math.floor(exchange.responseCode / 100)]?.add(1);
   }
@@ -174,7 +178,8 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
 
   /** Enforces the timeouts that need no precision; called about once a second. */
   checkIdle(nowMs: number): void {
-    const { idleTimeoutMs, requestHeadersTimeoutMs } = this.manager;
+    const { requestHeadersTimeoutMs } = this.manager;
+    const idleTimeoutMs = scaledIdle(this, "connectionIdle", this.manager.idleTimeoutMs);
     if (this.isMidFrame) {
       this.#midFrameSinceMs ??= nowMs;
       const waitedMs = nowMs - this.#midFrameSinceMs;

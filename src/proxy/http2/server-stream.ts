@@ -1,6 +1,7 @@
 import type { RequestHead } from "../core/http1/head-parser.ts";
 import type { HeaderBlock } from "../core/http1/header-block.ts";
 import { ERROR } from "../core/http2/frame.ts";
+import { scaledIdle } from "../http1/overload.ts";
 import { handleRequest } from "../pipeline.ts";
 import type { BodyKind, DownstreamStream } from "../streams.ts";
 import { Exchange } from "../upstream/exchange.ts";
@@ -82,7 +83,11 @@ export class ServerStream extends Http2Stream implements DownstreamStream {
       this.#idleSinceMs = nowMs;
       return;
     }
-    const timeoutMs = this.#exchange?.idleTimeoutMs ?? 0;
+    const timeoutMs = scaledIdle(
+      this.#connection,
+      "streamIdle",
+      this.#exchange?.idleTimeoutMs ?? 0,
+    );
     if (timeoutMs <= 0 || nowMs - this.#idleSinceMs <= timeoutMs) return;
     const exchange = this.#exchange;
     if (exchange === undefined || exchange.responseCode !== 0) {

@@ -8,6 +8,7 @@ import type {
   TlsConfig,
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
+import type { OverloadGuard } from "../overload-guard.ts";
 import { proxyTcp } from "../tcp/tcp-proxy.ts";
 import { mayConnect } from "./authorization.ts";
 import { type Inspection, inspectFirstBytes } from "./client-hello.ts";
@@ -20,6 +21,9 @@ import { type Destination, originalDestination } from "./original-destination.ts
 /** Envoy's default listener_filters_timeout. */
 const INSPECTION_TIMEOUT_MS = 15_000;
 const HTTP1_PROTOCOLS: readonly string[] = ["http/1.1", "http/1.0"];
+
+/** As long as a backlog: what comes on top while none are let in is closed. */
+const MAX_HELD = 4096;
 
 type ListenerOf = (destination: Destination) => Listener | undefined;
 type Counter = ReturnType<RequestTelemetry["counter"]>;
@@ -40,6 +44,10 @@ export class Listener {
   readonly #active: Counter;
   readonly #noChain: Counter;
   readonly #tlsErrors: Counter;
+  readonly #overloadReject: Counter;
+  readonly #globalOverflow: Counter;
+  /** Connections that nobody reads while the overload manager lets none in. */
+  readonly #held = new Set<Socket>();
   #isDraining = false;
   readonly #listenerOf: ListenerOf;
 
@@ -56,6 +64,8 @@ export class Listener {
     );
     this.#active = telemetry.gauge(`${stat}.downstream_cx_active`);
     this.#noChain = telemetry.counter(`${stat}.no_filter_chain_match`);
+    this.#overloadReject = telemetry.counter(`${stat}.downstream_cx_overload_reject`);
+    this.#globalOverflow = telemetry.counter(`${stat}.downstream_global_cx_overflow`);
     this.#tlsErrors = telemetry.counter(`${stat}.ssl.connection_error`);
   }
 
@@ -121,10 +131,12 @@ export class Listener {
     this.#isDraining = true;
     this.#server?.close();
     this.#server = undefined;
+    for (const socket of this.#held) socket.destroy();
     for (const connection of this.#sockets.values()) connection?.drain(true);
   }
 
   checkIdle(nowMs: number): void {
+    this.#takeHeld();
     for (const connection of this.#sockets.values()) connection?.checkIdle(nowMs);
   }
 
@@ -151,7 +163,42 @@ export class Listener {
     this.#accept(socket);
   }
 
+  /** Takes up what was held while no connections were accepted. */
+  #takeHeld(): void {
+    if (this.#held.size === 0 || !this.#acceptsNow()) return;
+    const held = [...this.#held];
+    this.#held.clear();
+    for (const socket of held) if (!socket.destroyed) this.#accept(socket);
+  }
+
+  #acceptsNow(): boolean {
+    return (this.#context.overload?.state.stopAcceptingConnections ?? 0) < 1;
+  }
+
+  /** What the overload manager says to a new connection. */
+  #mayAccept(socket: Socket, overload: OverloadGuard): boolean {
+    // A client whose connection goes wrong meanwhile concerns nobody else.
+    socket.on("error", () => socket.destroy());
+    if (!this.#acceptsNow() && this.#held.size < MAX_HELD) {
+      // As with Envoy the client is connected and waits; it is not read.
+      this.#held.add(socket);
+      socket.once("close", () => this.#held.delete(socket));
+      return false;
+    }
+    const { rejectConnections: level } = overload.state;
+    const isRejected = level > 0 && (level === 1 || this.#context.random() < level);
+    if (!isRejected && this.#acceptsNow() && overload.takeConnection()) {
+      socket.once("close", () => overload.releaseConnection());
+      return true;
+    }
+    (isRejected || !this.#acceptsNow() ? this.#overloadReject : this.#globalOverflow).add(1);
+    socket.destroy();
+    return false;
+  }
+
   #accept(socket: Socket): void {
+    const { overload } = this.#context;
+    if (overload !== undefined && !this.#mayAccept(socket, overload)) return;
     this.#accepted.add(1);
     this.#acceptedHere.add(1);
     this.#active.add(1);
