@@ -49,7 +49,7 @@ export async function createAuthority(name = "test-ca"): Promise<TestAuthority> 
           `subjectAltName=critical,${[`URI:${spiffeId}`, options.names].filter(Boolean).join(",")}\nextendedKeyUsage=serverAuth,clientAuth\n`,
         );
         await run("openssl", [
-          ...["req", "-new", ...NEW_KEY, "-subj", options.subject ?? "/"],
+          ...["req", "-new", ...NEW_KEY, "-utf8", "-subj", options.subject ?? "/"],
           ...["-keyout", file("key"), "-out", file("csr")],
         ]);
         const days = options.isExpired === true ? "-1" : "1";

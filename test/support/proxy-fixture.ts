@@ -273,6 +273,7 @@ export function manager(
     skipXffAppend: false,
     generateRequestId: true,
     preserveExternalRequestId: false,
+    clientCertDetails: { cert: false, subject: true, uri: true, dns: true },
     forwardClientCert: "sanitize",
     serverName: "envoy",
     maxRequestHeadersBytes: 61_440,

@@ -19,10 +19,12 @@ import type { JwtRequirement } from "./jwt.ts";
 import type { DynamicMetadata } from "./metadata.ts";
 import type { OutlierDetectionConfig } from "./outlier.ts";
 import type { PathNormalization } from "./path-normalization.ts";
+import type { NameMatcher } from "./peer-names.ts";
 import type { RateLimitRule } from "./rate-limit-rules.ts";
 import type { RbacConfig } from "./rbac.ts";
 import type { RateLimitedBackoff } from "./retry-policy.ts";
 import type { RouteTimeouts } from "./route-timeouts.ts";
+import type { TlsParameters } from "./tls-parameters.ts";
 import type { TokenBucketConfig } from "./token-bucket.ts";
 import type { Decorator, RequestIdConfig, RouteTracing, TracingConfig } from "./tracing/config.ts";
 import type { UpgradeRules } from "./upgrade.ts";
@@ -356,20 +358,26 @@ export interface PeerInfo {
 }
 
 /** The TLS side of a cluster or filter chain; PEM material already delivered by SDS or inline. */
+/** Certificates by what cannot be forged; one of either list is enough. */
+export interface CertificatePins {
+  /** SHA-256 of the certificate (DER), lower-case hexadecimal. */
+  readonly certificateHashes: readonly string[];
+  /** SHA-256 of the key (SubjectPublicKeyInfo, DER), base64. */
+  readonly keyHashes: readonly string[];
+}
+
 export interface TlsConfig {
   readonly certificateChainPem: string | undefined;
   readonly privateKeyPem: string | undefined;
   readonly trustedCaPem: string | undefined;
-  /** The peer must present one of these SANs (URI or DNS); empty = any certificate of the CA. */
-  readonly subjectAltNames: readonly { matches(san: string): boolean }[];
+  /** The peer must present one of these names; empty = any certificate of the CA. */
+  readonly subjectAltNames: readonly NameMatcher[];
+  /** The peer's certificate or its key must be one of these, where there are any. */
+  readonly pins?: CertificatePins | undefined;
+  readonly parameters?: TlsParameters | undefined;
   readonly requireClientCertificate: boolean;
   readonly sni: string | undefined;
   readonly alpnProtocols: readonly string[];
-  /** Undefined = 1.2, which is also the lowest. */
-  readonly minVersion?: "TLSv1.2" | "TLSv1.3";
-  readonly maxVersion?: "TLSv1.2" | "TLSv1.3";
-  /** Suites of TLS 1.2, by OpenSSL's names; undefined = Node's. */
-  readonly ciphers?: readonly string[];
   /** Changes whenever the material changes: cache key of the SecureContext. */
   readonly version: string;
 }
@@ -461,6 +469,13 @@ export interface HttpConnectionManagerConfig {
   readonly requestId?: RequestIdConfig;
   /** Undefined: requests have no spans, and headers of traces pass. */
   readonly tracing?: TracingConfig | undefined;
+  /** What x-forwarded-client-cert tells of a client beside the hash of its certificate. */
+  readonly clientCertDetails: {
+    readonly cert: boolean;
+    readonly subject: boolean;
+    readonly uri: boolean;
+    readonly dns: boolean;
+  };
   readonly forwardClientCert:
     | "sanitize"
     | "forward_only"

@@ -136,7 +136,7 @@ export class ServerConnection
   }
 
   get clientCertElement(): string | undefined {
-    this.#clientCertElement ??= clientCertElement(this.#info);
+    this.#clientCertElement ??= clientCertElement(this.#info, this.manager);
     return this.#clientCertElement;
   }
 

@@ -117,7 +117,7 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
   }
 
   get clientCertElement(): string | undefined {
-    this.#clientCertElement ??= clientCertElement(this.#info);
+    this.#clientCertElement ??= clientCertElement(this.#info, this.manager);
     return this.#clientCertElement;
   }
 

@@ -285,7 +285,7 @@ export class Listener {
         isTls: false,
         requestedServerName: facts.serverName,
         identity: undefined,
-        ownUri: undefined,
+        ownUris: [],
         destination,
       });
       return;
@@ -305,8 +305,8 @@ export class Listener {
           isTls: true,
           requestedServerName: facts.serverName,
           identity: secured.identity,
-          ownUri: secured.ownUri,
           tlsSession: secured.session,
+          ownUris: secured.ownUris,
           destination: this.#destinations.get(socket),
         }),
       onRefused: () => {

@@ -13,11 +13,13 @@ export function clientTlsOptions(
 ): ConnectionOptions {
   return {
     secureContext: contexts.get(tls),
-    rejectUnauthorized: tls.trustedCaPem !== undefined,
+    // What has no authority to be compared with is refused, once anything is asked of it.
+    rejectUnauthorized:
+      tls.trustedCaPem !== undefined || tls.subjectAltNames.length > 0 || tls.pins !== undefined,
     checkServerIdentity: (_, certificate) =>
       isAcceptedPeer(tls, certificate)
         ? undefined
-        : new Error("certificate verify failed: no subject alternative name matches"),
+        : new Error("certificate verify failed: neither its names nor its pins match"),
     ...(tls.sni === undefined || tls.sni === "" ? {} : { servername: tls.sni }),
     ...(protocols.length === 0 ? {} : { ALPNProtocols: [...protocols] }),
   };

@@ -1,25 +1,39 @@
 import { createHash, X509Certificate } from "node:crypto";
-import { createSecureContext, type PeerCertificate, type SecureContext } from "node:tls";
-import type { TlsConfig } from "../config/runtime-config.ts";
+import {
+  createSecureContext,
+  type PeerCertificate,
+  type SecureContext,
+  type SecureContextOptions,
+} from "node:tls";
+import type { CertificatePins, TlsConfig } from "../config/runtime-config.ts";
+import { matchesNames, type NameKind, peerNames } from "../core/peer-names.ts";
+import { DEFAULT_TLS_PARAMETERS } from "../core/tls-parameters.ts";
 
-/** A certificate's names: its URI and DNS subject alternative names, in order. */
-export function subjectAltNamesOf(subjectAltName: string | undefined): readonly string[] {
-  return namesOfKind(subjectAltName, ["URI:", "DNS:"]);
+/**
+ * Whether a peer's certificate carries one of the names that the configuration asks for, and is one
+ * of those pinned; whether it comes from the right authority was asked before.
+ */
+export function isAcceptedPeer(
+  { subjectAltNames, pins, trustedCaPem }: TlsConfig,
+  certificate: PeerCertificate,
+): boolean {
+  if (subjectAltNames.length > 0) {
+    // Names that no authority vouches for prove nothing.
+    if (trustedCaPem === undefined) return false;
+    if (!matchesNames(subjectAltNames, peerNames(certificate.subjectaltname))) return false;
+  }
+  return pins === undefined || isPinned(pins, certificate.raw);
 }
 
-/** Splitting is safe: Node writes a name with a comma as a JSON string, the comma escaped in it. */
-function namesOfKind(text: string | undefined, kinds: readonly string[]): readonly string[] {
-  return (text ?? "")
-    .split(", ")
-    .filter((name) => kinds.includes(name.slice(0, 4)))
-    .map((name) => (name[4] === '"' ? String(JSON.parse(name.slice(4))) : name.slice(4)));
+function isPinned({ certificateHashes, keyHashes }: CertificatePins, raw: Buffer): boolean {
+  if (certificateHashes.includes(sha256(raw).toString("hex"))) return true;
+  if (keyHashes.length === 0) return false;
+  const key = new X509Certificate(raw).publicKey.export({ type: "spki", format: "der" });
+  return keyHashes.includes(sha256(key).toString("base64"));
 }
 
-/** Whether a peer's certificate carries one of the names that the configuration asks for. */
-export function isAcceptedPeer(tls: TlsConfig, certificate: PeerCertificate): boolean {
-  if (tls.subjectAltNames.length === 0) return true;
-  const names = subjectAltNamesOf(certificate.subjectaltname);
-  return tls.subjectAltNames.some((matcher) => names.some((name) => matcher.matches(name)));
+function sha256(bytes: Buffer): Buffer {
+  return createHash("sha256").update(bytes).digest();
 }
 
 /** Who presented a certificate, as x-forwarded-client-cert and the access log say it. */
@@ -39,41 +53,47 @@ export interface PeerIdentity {
 
 /** Reads a peer certificate's identity. */
 export function identityOf(certificate: PeerCertificate): PeerIdentity {
-  const uris = namesOfKind(certificate.subjectaltname, ["URI:"]);
-  const subject = Object.entries(certificate.subject ?? {})
-    .map(([key, value]) => `${key}=${String(value)}`)
-    .reverse()
-    .join(",");
+  const names = peerNames(certificate.subjectaltname);
+  const ofKind = (kind: NameKind): readonly string[] =>
+    names.flatMap((name) => (name.kind === kind ? [name.value] : []));
+  const uris = ofKind("uri");
   return {
     principal: uris[0],
     uris,
-    dnsNames: namesOfKind(certificate.subjectaltname, ["DNS:"]),
-    hash: createHash("sha256").update(certificate.raw).digest("hex"),
-    subject,
+    dnsNames: ofKind("dns"),
+    hash: sha256(certificate.raw).toString("hex"),
+    subject: distinguishedName(new X509Certificate(certificate.raw).subject),
     der: certificate.raw,
+  };
+}
+
+/** RFC 2253 of Node's text, which is a line for each part, escaped, the first one first. */
+function distinguishedName(lines: string | undefined): string {
+  const parts = (lines ?? "").split("\n").filter((line) => line !== "");
+  const bytes = Buffer.from(parts.reverse().join(","), "utf8").toString("latin1");
+  return bytes.replaceAll(/[\x80-\xff]/g, (byte) => {
+    return `\\${byte.charCodeAt(0).toString(16).toUpperCase()}`;
+  });
+}
+
+/** How OpenSSL is told what a configuration says; for contexts and for servers. */
+export function secureContextOptions(tls: TlsConfig): SecureContextOptions {
+  const { minVersion, maxVersion, ciphers, ecdhCurve, sigalgs } =
+    tls.parameters ?? DEFAULT_TLS_PARAMETERS;
+  return {
+    minVersion,
+    maxVersion,
+    ...(ciphers === undefined ? {} : { ciphers }),
+    ...(ecdhCurve === undefined ? {} : { ecdhCurve }),
+    ...(sigalgs === undefined ? {} : { sigalgs }),
+    ...(tls.certificateChainPem === undefined ? {} : { cert: tls.certificateChainPem }),
+    ...(tls.privateKeyPem === undefined ? {} : { key: tls.privateKeyPem }),
+    ...(tls.trustedCaPem === undefined ? {} : { ca: tls.trustedCaPem }),
   };
 }
 
 /** More versions of TLS material than this are not remembered. */
 const MAX_CONTEXTS = 512;
-
-/** Suites of TLS 1.3, which cannot be chosen (as in Envoy); Node wants them in the same list. */
-const TLS_1_3_SUITES = [
-  ...["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"],
-];
-
-/** Which versions and suites of TLS may be spoken. */
-export function protocolOptions({ minVersion = "TLSv1.2", maxVersion, ciphers }: TlsConfig): {
-  readonly minVersion: "TLSv1.2" | "TLSv1.3";
-  readonly maxVersion?: "TLSv1.2" | "TLSv1.3";
-  readonly ciphers?: string;
-} {
-  return {
-    minVersion,
-    ...(maxVersion === undefined ? {} : { maxVersion }),
-    ...(ciphers === undefined ? {} : { ciphers: [...TLS_1_3_SUITES, ...ciphers].join(":") }),
-  };
-}
 
 /** OpenSSL contexts by the version of their material: making one costs milliseconds. */
 export class SecureContexts {
@@ -83,12 +103,7 @@ export class SecureContexts {
   get(tls: TlsConfig): SecureContext {
     const known = this.#contexts.get(tls.version);
     if (known !== undefined) return known;
-    const context = createSecureContext({
-      ...protocolOptions(tls),
-      ...(tls.certificateChainPem === undefined ? {} : { cert: tls.certificateChainPem }),
-      ...(tls.privateKeyPem === undefined ? {} : { key: tls.privateKeyPem }),
-      ...(tls.trustedCaPem === undefined ? {} : { ca: tls.trustedCaPem }),
-    });
+    const context = createSecureContext(secureContextOptions(tls));
     if (this.#contexts.size >= MAX_CONTEXTS) {
       const oldest = this.#contexts.keys().next();
       if (!oldest.done) this.#contexts.delete(oldest.value);
@@ -98,9 +113,9 @@ export class SecureContexts {
   }
 }
 
-/** The URI SAN of the first certificate of a chain, for `By=`; undefined without one. */
-export function ownUriOf(chainPem: string | undefined): string | undefined {
-  if (chainPem === undefined) return undefined;
-  const names = new X509Certificate(chainPem).subjectAltName?.split(", ") ?? [];
-  return names.find((name) => name.startsWith("URI:"))?.slice(4);
+/** The URI SANs of the first certificate of a chain, for `By=`. */
+export function ownUrisOf(chainPem: string | undefined): readonly string[] {
+  if (chainPem === undefined) return [];
+  const names = peerNames(new X509Certificate(chainPem).subjectAltName);
+  return names.flatMap(({ kind, value }) => (kind === "uri" ? [value] : []));
 }

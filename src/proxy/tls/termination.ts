@@ -5,9 +5,9 @@ import type { TlsSession } from "./certificate-facts.ts";
 import {
   identityOf,
   isAcceptedPeer,
-  ownUriOf,
+  ownUrisOf,
   type PeerIdentity,
-  protocolOptions,
+  secureContextOptions,
 } from "./secure-contexts.ts";
 
 /** A client that has opened TLS must finish its handshake in this time. */
@@ -18,9 +18,9 @@ export interface SecuredConnection {
   readonly socket: TLSSocket;
   /** The verified certificate's; undefined when the client showed none. */
   readonly identity: PeerIdentity | undefined;
-  /** The URI of our own certificate. */
-  readonly ownUri: string | undefined;
   readonly session: TlsSession;
+  /** The URIs of our own certificate. */
+  readonly ownUris: readonly string[];
 }
 
 interface Expected {
@@ -62,18 +62,15 @@ export class TlsTermination {
 
   #create(tls: TlsConfig, protocols: readonly string[]): Server {
     const server = createServer({
-      ...protocolOptions(tls),
+      ...secureContextOptions(tls),
       allowHalfOpen: true,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-      requestCert: tls.trustedCaPem !== undefined || tls.requireClientCertificate,
+      requestCert: tls.trustedCaPem !== undefined || needsCertificate(tls),
       // Judged below: a certificate may be optional and still has to be valid when there is one.
       rejectUnauthorized: false,
-      ...(tls.certificateChainPem === undefined ? {} : { cert: tls.certificateChainPem }),
-      ...(tls.privateKeyPem === undefined ? {} : { key: tls.privateKeyPem }),
-      ...(tls.trustedCaPem === undefined ? {} : { ca: tls.trustedCaPem }),
       ...(protocols.length === 0 ? {} : { ALPNProtocols: [...protocols] }),
     });
-    const ownUri = ownUriOf(tls.certificateChainPem);
+    const ownUris = ownUrisOf(tls.certificateChainPem);
     server.on("secureConnection", (socket: TLSSocket) => {
       const key = connectionKey(socket);
       const expected = this.#expected.get(key);
@@ -92,7 +89,7 @@ export class TlsTermination {
         identity,
         ownChainPem: tls.certificateChainPem,
       };
-      expected.onSecured({ socket, identity, ownUri, session });
+      expected.onSecured({ socket, identity, ownUris, session });
     });
     server.on("tlsClientError", (_, socket: TLSSocket) => {
       const expected = this.#expected.get(connectionKey(socket));
@@ -113,11 +110,16 @@ interface Verdict {
   readonly identity: PeerIdentity | undefined;
 }
 
+/** As Envoy: who is asked for a name or a hash must show a certificate, required or not. */
+function needsCertificate({ requireClientCertificate, subjectAltNames, pins }: TlsConfig): boolean {
+  return requireClientCertificate || subjectAltNames.length > 0 || pins !== undefined;
+}
+
 function judgePeer(socket: TLSSocket, tls: TlsConfig): Verdict {
   const certificate = socket.getPeerCertificate();
   // Node gives an empty object for "none". A resumed session still carries the certificate.
   if (certificate?.raw === undefined) {
-    return { isAccepted: !tls.requireClientCertificate, identity: undefined };
+    return { isAccepted: !needsCertificate(tls), identity: undefined };
   }
   const isValid = tls.trustedCaPem === undefined || socket.authorized;
   if (!isValid || !isAcceptedPeer(tls, certificate)) {

@@ -49,11 +49,14 @@ export function ended(child: ChildProcess): Promise<void> {
 /** Below the ports that systems give to outgoing connections, which other tests open all the time. */
 const FIRST_PORT = 20_000;
 const LAST_PORT = 32_000;
+const given = new Set<number>();
 
-/** A port that was free a moment ago, and that only another call of this can take meanwhile. */
+/** A port that was free a moment ago, given to nobody else by this process. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT));
+    if (given.has(port)) continue;
+    given.add(port);
     const server = createServer();
     const isFree = await new Promise<boolean>((resolve) => {
       server.once("error", () => resolve(false));

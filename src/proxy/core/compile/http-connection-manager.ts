@@ -99,6 +99,7 @@ function fixedPart(
       context,
       scope.at("tracing"),
     ),
+    clientCertDetails: compileClientCertDetails(manager, scope),
     forwardClientCert: FORWARD_CLIENT_CERT[manager.forward_client_cert_details ?? 0] ?? "sanitize",
     serverName: manager.server_name || "envoy",
     maxRequestHeadersBytes: (headersKb?.value ?? DEFAULT_MAX_HEADERS_KB) * 1024,
@@ -119,6 +120,19 @@ function fixedPart(
     accessLogs: compileAccessLogs(manager.access_log ?? [], context, scope.at("access_log")),
     accessLogTimes: compileAccessLogTimes(manager, scope),
     direction,
+  };
+}
+
+function compileClientCertDetails(
+  { set_current_client_cert_details: details }: HttpConnectionManager,
+  scope: Scope,
+): HttpConnectionManagerConfig["clientCertDetails"] {
+  if (details?.chain) scope.at("set_current_client_cert_details", "chain").fail("is not supported");
+  return {
+    cert: details?.cert ?? false,
+    subject: details?.subject?.value ?? false,
+    uri: details?.uri ?? false,
+    dns: details?.dns ?? false,
   };
 }
 

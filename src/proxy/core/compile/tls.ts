@@ -7,16 +7,18 @@ import type {
   envoy_extensions_transport_sockets_tls_v3_TlsCertificate,
 } from "../../../xds/index.ts";
 import { unpackAny } from "../../../xds/index.ts";
-import type { TlsConfig } from "../runtime-config.ts";
+import { dnsNameCovers, type NameKind, type NameMatcher } from "../peer-names.ts";
+import type { CertificatePins, TlsConfig } from "../runtime-config.ts";
 import { type CompileContext, readData } from "./data-source.ts";
 import type { Scope } from "./scope.ts";
 import { compileStringMatcher } from "./string-matcher.ts";
-
-type SanMatcher = TlsConfig["subjectAltNames"][number];
+import { compileTlsParameters } from "./tls-parameters.ts";
 
 const RAW_BUFFER = "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 const UPSTREAM = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 const DOWNSTREAM = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+
+type Validation = envoy_extensions_transport_sockets_tls_v3_CertificateValidationContext;
 
 /** A Secret with its material at hand. */
 export interface SecretMaterial {
@@ -24,7 +26,8 @@ export interface SecretMaterial {
   readonly certificateChainPem: string | undefined;
   readonly privateKeyPem: string | undefined;
   readonly trustedCaPem: string | undefined;
-  readonly subjectAltNames: readonly SanMatcher[];
+  readonly subjectAltNames: readonly NameMatcher[];
+  readonly pins: CertificatePins | undefined;
   /** Changes with the material. */
   readonly version: string;
 }
@@ -64,6 +67,7 @@ const NO_MATERIAL = {
   privateKeyPem: undefined,
   trustedCaPem: undefined,
   subjectAltNames: [],
+  pins: undefined,
 };
 
 /** Compiles a transport socket; undefined = plain text (no socket, or raw_buffer). */
@@ -82,7 +86,7 @@ export function compileTransportSocket(
     if (upstream === undefined) return unsupportedSocket(any?.type_url, place);
     return compileCommon(
       upstream.common_tls_context ?? {},
-      { sni: upstream.sni || undefined, requireClientCertificate: false },
+      { sni: upstream.sni || undefined, requireClientCertificate: false, isUpstream: true },
       context,
       place.at("common_tls_context"),
     );
@@ -92,7 +96,7 @@ export function compileTransportSocket(
   const requireClientCertificate = downstream.require_client_certificate?.value ?? false;
   const spec = compileCommon(
     downstream.common_tls_context ?? {},
-    { sni: undefined, requireClientCertificate },
+    { sni: undefined, requireClientCertificate, isUpstream: false },
     context,
     place.at("common_tls_context"),
   );
@@ -113,11 +117,15 @@ function unsupportedSocket(url: string | null | undefined, scope: Scope): undefi
 
 function compileCommon(
   common: envoy_extensions_transport_sockets_tls_v3_CommonTlsContext,
-  side: { readonly sni: string | undefined; readonly requireClientCertificate: boolean },
+  side: {
+    readonly sni: string | undefined;
+    readonly requireClientCertificate: boolean;
+    readonly isUpstream: boolean;
+  },
   context: CompileContext,
   scope: Scope,
 ): TlsSpec {
-  const parameters = compileParameters(common, scope.at("tls_params"));
+  const parameters = compileTlsParameters(common.tls_params, scope.at("tls_params"));
   const certificates = common.tls_certificates ?? [];
   const sdsCertificates = common.tls_certificate_sds_secret_configs ?? [];
   if (certificates.length + sdsCertificates.length > 1) {
@@ -142,11 +150,23 @@ function compileCommon(
     combined?.validation_context_sds_secret_config?.name ??
     common.validation_context_sds_secret_config?.name ??
     undefined;
+  if (side.isUpstream && inlineValidation?.pins !== undefined) {
+    if (validationSecret === undefined && inlineValidation.trustedCaPem === undefined) {
+      scope.fail("hashes of an upstream's certificate need trusted_ca beside them");
+    }
+  }
+  const isNamed = (inlineValidation?.subjectAltNames ?? []).length > 0;
+  if (isNamed && validationSecret === undefined && inlineValidation?.trustedCaPem === undefined) {
+    // Anybody can write any name into a certificate of his own.
+    scope.fail(
+      "SAN-based verification of peer certificates without trusted CA is insecure and not allowed",
+    );
+  }
   const alpnProtocols = common.alpn_protocols ?? [];
   const fixed = fingerprint({
     ...side,
-    ...parameters,
     alpnProtocols,
+    parameters,
     inlineCertificate,
     v: inlineValidation,
   });
@@ -165,46 +185,26 @@ function compileCommon(
           ...(inlineValidation?.subjectAltNames ?? []),
           ...(ca?.subjectAltNames ?? []),
         ],
+        pins: joinPins(inlineValidation?.pins, ca?.pins),
+        parameters,
         requireClientCertificate: side.requireClientCertificate,
         sni: side.sni,
         alpnProtocols,
-        ...parameters,
         version: `${fixed}:${own?.version ?? ""}:${ca?.version ?? ""}`,
       };
     },
   };
 }
 
-/** TlsParameters.TlsProtocol by number; 0 = not said. Nothing below 1.2 is spoken. */
-const VERSIONS = [undefined, "TLSv1.2", "TLSv1.2", "TLSv1.2", "TLSv1.3"] as const;
-
-function compileParameters(
-  { tls_params: parameters }: envoy_extensions_transport_sockets_tls_v3_CommonTlsContext,
-  scope: Scope,
-): Pick<TlsConfig, "minVersion" | "maxVersion" | "ciphers"> {
-  const minVersion = VERSIONS[parameters?.tls_minimum_protocol_version ?? 0];
-  const maxVersion = VERSIONS[parameters?.tls_maximum_protocol_version ?? 0];
-  if (minVersion === "TLSv1.3" && maxVersion === "TLSv1.2") {
-    scope.at("tls_maximum_protocol_version").fail("is below tls_minimum_protocol_version");
-  }
-  const highest = parameters?.tls_maximum_protocol_version ?? 0;
-  if (highest === 1 || highest === 2) {
-    scope.at("tls_maximum_protocol_version").fail("must be TLSv1_2 or TLSv1_3");
-  }
-  const suites = parameters?.cipher_suites ?? [];
-  for (const [i, suite] of suites.entries()) {
-    if (!/^[-\w|[\]]+$/.test(suite)) scope.at("cipher_suites", i).fail("is no cipher suite");
-  }
+function joinPins(
+  a: CertificatePins | undefined,
+  b: CertificatePins | undefined,
+): CertificatePins | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
   return {
-    ...(minVersion === undefined ? {} : { minVersion }),
-    ...(maxVersion === undefined ? {} : { maxVersion }),
-    ...(suites.length === 0 ? {} : { ciphers: suites.flatMap(namesOfSuite) }),
+    certificateHashes: [...a.certificateHashes, ...b.certificateHashes],
+    keyHashes: [...a.keyHashes, ...b.keyHashes],
   };
-}
-
-/** BoringSSL writes suites of equal rank as `[a|b]`. */
-function namesOfSuite(suite: string): readonly string[] {
-  return suite.replace(/^\[|\]$/g, "").split("|");
 }
 
 function compileCertificate(
@@ -222,10 +222,10 @@ function compileCertificate(
 }
 
 function compileValidation(
-  validation: envoy_extensions_transport_sockets_tls_v3_CertificateValidationContext,
+  validation: Validation,
   context: CompileContext,
   scope: Scope,
-): Pick<SecretMaterial, "trustedCaPem" | "subjectAltNames" | "version"> {
+): Pick<SecretMaterial, "trustedCaPem" | "subjectAltNames" | "pins" | "version"> {
   const trustedCaPem = readData(validation.trusted_ca, context, scope.at("trusted_ca"))?.toString();
   if (trustedCaPem !== undefined && !trustedCaPem.includes("-----BEGIN CERTIFICATE-----")) {
     scope.at("trusted_ca").fail("must be PEM certificates");
@@ -233,39 +233,79 @@ function compileValidation(
   if (validation.trust_chain_verification === 1) {
     scope.at("trust_chain_verification").fail("ACCEPT_UNTRUSTED is not supported");
   }
+  for (const field of UNSUPPORTED_VALIDATION) {
+    if (validation[field]) scope.at(field).fail("is not supported");
+  }
   const matchers = validation.match_typed_subject_alt_names ?? [];
-  const subjectAltNames = matchers.map((matcher, i) =>
-    compileSan(matcher, scope.at("match_typed_subject_alt_names", i)),
-  );
-  return { trustedCaPem, subjectAltNames, version: fingerprint({ trustedCaPem, matchers }) };
+  const untyped = validation.match_subject_alt_names ?? [];
+  if (matchers.length > 0 && untyped.length > 0) {
+    scope.at("match_subject_alt_names").fail("match_typed_subject_alt_names says this too");
+  }
+  const subjectAltNames = [
+    ...matchers.map((matcher, i) =>
+      compileSan(matcher, scope.at("match_typed_subject_alt_names", i)),
+    ),
+    // The deprecated form: a name of any kind.
+    ...untyped.map((matcher, i) => ({
+      matches: compileStringMatcher(matcher, scope.at("match_subject_alt_names", i)),
+    })),
+  ];
+  const pins = compilePins(validation, scope);
+  return {
+    trustedCaPem,
+    subjectAltNames,
+    pins,
+    version: fingerprint({ trustedCaPem, matchers, untyped, pins }),
+  };
 }
+
+const UNSUPPORTED_VALIDATION = [
+  "crl",
+  "allow_expired_certificate",
+  "custom_validator_config",
+] as const;
+
+function compilePins(validation: Validation, scope: Scope): CertificatePins | undefined {
+  const hashes = validation.verify_certificate_hash ?? [];
+  const keys = validation.verify_certificate_spki ?? [];
+  if (hashes.length === 0 && keys.length === 0) return undefined;
+  return {
+    certificateHashes: hashes.map((text, i) => {
+      // As OpenSSL prints it, too.
+      const hash = text.replaceAll(":", "").toLowerCase();
+      if (!/^[0-9a-f]{64}$/.test(hash)) {
+        scope.at("verify_certificate_hash", i).fail("must be 64 hexadecimal digits");
+      }
+      return hash;
+    }),
+    keyHashes: keys.map((text, i) => {
+      if (!/^[A-Za-z0-9+/]{43}=$/.test(text)) {
+        scope.at("verify_certificate_spki", i).fail("must be 32 bytes in base64");
+      }
+      return text;
+    }),
+  };
+}
+
+/** SanType: 1 EMAIL, 2 DNS, 3 URI, 4 IP_ADDRESS, 5 OTHER_NAME. */
+const NAME_KINDS: readonly (NameKind | undefined)[] = [undefined, "email", "dns", "uri", "ip"];
 
 function compileSan(
   matcher: envoy_extensions_transport_sockets_tls_v3_SubjectAltNameMatcher,
   scope: Scope,
-): SanMatcher {
-  // SanType: 1 EMAIL, 2 DNS, 3 URI, 4 IP_ADDRESS.
-  if (![2, 3].includes(matcher.san_type ?? 0)) {
-    scope.at("san_type").fail("only DNS and URI are supported");
-  }
+): NameMatcher {
+  const kind = NAME_KINDS[matcher.san_type ?? 0];
+  if (kind === undefined) scope.at("san_type").fail("must be EMAIL, DNS, URI or IP_ADDRESS");
   if (!matcher.matcher) {
     scope.at("matcher").fail("is required");
     return { matches: () => false };
   }
-  const exact = matcher.matcher.exact;
-  const matches = compileStringMatcher(matcher.matcher, scope.at("matcher"));
-  if (matcher.san_type !== 2 || !exact) return { matches };
-  return { matches: (name) => matches(name) || standsFor(name, exact) };
-}
-
-/** Whether a certificate's `*.example.com` stands for a host; for one label only (RFC 6125 §6.4.3). */
-function standsFor(pattern: string, host: string): boolean {
-  const dot = host.indexOf(".");
-  return (
-    pattern.startsWith("*.") &&
-    dot > 0 &&
-    pattern.slice(1).toLowerCase() === host.slice(dot).toLowerCase()
-  );
+  const { exact } = matcher.matcher;
+  // As Envoy: only an exact matcher heeds wildcards of the certificate.
+  if (kind === "dns" && typeof exact === "string") {
+    return { kind, matches: (name) => dnsNameCovers(name, exact) };
+  }
+  return { kind, matches: compileStringMatcher(matcher.matcher, scope.at("matcher")) };
 }
 
 /** A short name for a value: two 32-bit FNV-1a hashes of its JSON. Not for security. */
