@@ -143,24 +143,25 @@ const INTERNAL_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 /** Headers that only matter between proxies: the edge takes them from strangers. */
-const MESH_HEADERS = [
+const MESH_HEADERS: ReadonlySet<string> = new Set([
   "x-envoy-decorator-operation",
   "x-envoy-downstream-service-cluster",
   "x-envoy-downstream-service-node",
-] as const;
+]);
 
 function isInternalHeader(name: string): boolean {
   // All begin with "x-": most names cost two comparisons.
   return name.charCodeAt(0) === 120 && name.charCodeAt(1) === 45 && INTERNAL_HEADERS.has(name);
 }
 
+function isEdgeHeader(name: string): boolean {
+  return isInternalHeader(name) || (name.startsWith("x-envoy-") && MESH_HEADERS.has(name));
+}
+
 function sanitizeHeaders(exchange: Exchange): void {
   const { headers } = exchange.head;
   if (exchange.isInternal) headers.set("x-envoy-internal", "true");
-  else {
-    headers.removeWhere(isInternalHeader);
-    if (exchange.manager.useRemoteAddress) for (const name of MESH_HEADERS) headers.remove(name);
-  }
+  else headers.removeWhere(exchange.manager.useRemoteAddress ? isEdgeHeader : isInternalHeader);
   forwardedClientCert(exchange.connection, exchange.manager, headers);
 }
 

@@ -5,6 +5,7 @@ import type { TracingConfig } from "../core/tracing/config.ts";
 import type { TraceReason } from "../core/tracing/request-id.ts";
 import type { SpanContext } from "../core/tracing/span-context.ts";
 import { requestTags, setCustomTags, setGrpcOutcome } from "../core/tracing/span-tags.ts";
+import type { TextFormat } from "../core/tracing/text-format.ts";
 import { childContext, contextHeaders } from "../core/tracing/tracer.ts";
 import type { Exchange } from "../upstream/exchange.ts";
 import type { HostPool } from "../upstream/host-pool.ts";
@@ -23,6 +24,8 @@ export class RequestTrace {
   readonly reason: TraceReason;
   readonly #tracing: TracingConfig;
   #name: string;
+  #operation: TextFormat | undefined;
+  #upstreamOperation: TextFormat | undefined;
   /** What the caller is told the request was; undefined = nothing. */
   #toldOperation: string | undefined;
   readonly #moments: Moments | undefined;
@@ -44,9 +47,13 @@ export class RequestTrace {
 
   /**
    * Names the span after what the route or the other side says. Outgoing requests tell the upstream
-   * their operation; of incoming ones the caller's word counts more than the route's.
+   * their operation; of incoming ones the caller's word counts more than the route's. Where the
+   * configuration names spans, nobody else does.
    */
   decorate({ route, head }: Exchange): void {
+    this.#operation = route?.tracing?.operation ?? this.#tracing.operation;
+    this.#upstreamOperation = route?.tracing?.upstreamOperation ?? this.#tracing.upstreamOperation;
+    if (this.#operation !== undefined) return;
     const decorator = route?.decorator;
     if (decorator !== undefined) this.#name = decorator.operation;
     const told = decorator?.propagates === true ? decorator.operation : undefined;
@@ -67,6 +74,7 @@ export class RequestTrace {
 
   /** The answer's part of `decorate`. */
   decorateAnswer(headers: HeaderBlock): void {
+    if (this.#operation !== undefined) return;
     if (!this.#tracing.isEgress) {
       if (this.#toldOperation !== undefined) headers.set(OPERATION_HEADER, this.#toldOperation);
       return;
@@ -133,7 +141,8 @@ export class RequestTrace {
     const attempt = this.#try;
     this.#try = undefined;
     if (attempt?.context.isSampled !== true) return;
-    exchange.context.tracers.report(this.#tracing.tracer, attempt.finished(exchange));
+    const name = this.#upstreamOperation?.(exchange);
+    exchange.context.tracers.report(this.#tracing.tracer, attempt.finished(exchange, name));
   }
 
   /** The request is over: reports its span. */
@@ -152,7 +161,7 @@ export class RequestTrace {
     setGrpcOutcome(tags, (name) => exchange.responseTrailer(name) ?? exchange.responseHeader(name));
     tracers.report(tracer, {
       context,
-      name: this.#name,
+      name: this.#operation?.(exchange) ?? this.#name,
       kind: isServer ? "server" : "client",
       startMicros: microsAt(exchange.startTimeMs),
       endMicros: nowMicros(),

@@ -62,8 +62,8 @@ export class TryTrace implements TryRecord {
     return this.#head?.headers.first(name);
   }
 
-  /** The span, now that the try is over. */
-  finished(exchange: Exchange): FinishedSpan {
+  /** The span, now that the try is over. `name`: another one than it was given. */
+  finished(exchange: Exchange, name: string | undefined): FinishedSpan {
     const tags = tryTags(exchange, this);
     const { manager, route } = exchange;
     const ofRoute = route?.tracing?.customTags ?? [];
@@ -71,7 +71,7 @@ export class TryTrace implements TryRecord {
     setGrpcOutcome(tags, (name) => exchange.responseTrailer(name) ?? this.header(name));
     return {
       context: this.context,
-      name: this.#name,
+      name: name ?? this.#name,
       kind: this.#kind,
       startMicros: this.#startMicros,
       endMicros: nowMicros(),

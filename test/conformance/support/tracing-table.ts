@@ -82,6 +82,25 @@ export const TRACING_LISTENERS: Readonly<Record<string, TracingListener>> = {
     provider: zipkin(),
   },
   "zipkin-force": { tracing: NONE, provider: zipkin(), manager: INTERNAL },
+  "zipkin-operation": {
+    tracing: {
+      operation: "%REQ(:METHOD)% %REQ(:PATH)% %REQ(X-NOT-THERE)%",
+      upstream_operation: "to %UPSTREAM_CLUSTER% %REQ(:PATH)%",
+      ...SPAWN,
+      custom_tags: [
+        { tag: "text", value: "%REQ(:METHOD)% answered %RESPONSE_CODE%" },
+        { tag: "nothing", value: "%REQ(X-NOT-THERE)%" },
+        { tag: "number", value: "%RESPONSE_CODE%" },
+        { tag: "plain", value: "plain" },
+      ],
+    },
+    provider: zipkin(),
+  },
+  "otel-operation": {
+    tracing: { operation: "%REQ(:METHOD)% at %REQ(:AUTHORITY)%" },
+    provider: openTelemetry(),
+    listener: OUTBOUND,
+  },
   "zipkin-internal": {
     tracing: NONE,
     provider: zipkin(),
@@ -184,6 +203,14 @@ export const TRACING_ROUTES = {
               { tag: "literal", literal: { value: "of the route" } },
               { tag: "extra", literal: { value: "E" } },
             ],
+          },
+        },
+        {
+          match: { prefix: "/named" },
+          route: { cluster: "a" },
+          tracing: {
+            operation: "named %REQ(:PATH)%",
+            upstream_operation: "named upstream %UPSTREAM_CLUSTER%",
           },
         },
         {
@@ -408,6 +435,21 @@ export const TRACING_ROWS: readonly TracingRow[] = [
   row("b3", "zipkin-out-spawn", 2, multi(T16, sampled)),
   row("nothing comes in", "zipkin-verbose", 1),
   row("a direct response", "zipkin-verbose", 1, "", "/direct"),
+  row("an operation", "zipkin-operation", 2, "", "/rewritten/a?b=c"),
+  row("an operation of the route", "zipkin-operation", 2, "", "/named"),
+  row("an operation and a decorator", "zipkin-operation", 2, "", "/decorated"),
+  row("an operation and a direct response", "zipkin-operation", 1, "", "/direct"),
+  row("an operation and a retry", "zipkin-operation", 3, "x-answer: 503,200\r\n", "/retried"),
+  row("an operation", "otel-operation", 1),
+  row("an operation of the route", "otel-operation", 1, "", "/named"),
+  row("an operation and a decorator", "otel-operation", 1, "", "/decorated"),
+  row(
+    "an operation and one in the answer",
+    "otel-operation",
+    1,
+    "x-answer-field: x-envoy-decorator-operation=paid\r\n",
+  ),
+  row("an operation of the route alone", "zipkin-spawn", 2, "", "/named"),
   row("tags", "zipkin-tags", 1, "", "/a/rather/long/path?with=query"),
   row("tags of a header", "zipkin-tags", 1, "x-team: cart\r\n"),
   row("tags of a route", "zipkin-tags", 1, "x-team: cart\r\n", "/route-tags"),

@@ -4,6 +4,7 @@ import type {
 } from "../../../xds/index.ts";
 import { type MetadataValue, metadataAt } from "../metadata.ts";
 import type { CustomTag, TagSource } from "../tracing/config.ts";
+import { compileText } from "../tracing/text-format.ts";
 import type { CompileContext } from "./data-source.ts";
 import type { Scope } from "./scope.ts";
 
@@ -42,8 +43,10 @@ function compileValue(message: CustomTagMessage, context: CompileContext, scope:
     return (source) => source.requestHeader(name) ?? fallback;
   }
   if (metadata) return compileMetadata(metadata, scope.at("metadata"));
-  if (typeof message.value === "string") scope.at("value").fail("is not supported");
-  else scope.fail("must set one of literal, environment, request_header, metadata");
+  if (message.value) {
+    return compileText(message.value, context, (problem) => scope.at("value").fail(problem));
+  }
+  scope.fail("must set one of literal, environment, request_header, metadata, value");
   return () => undefined;
 }
 

@@ -12,8 +12,15 @@ import {
   unpackAny,
   type envoy_config_trace_v3_ZipkinConfig as ZipkinConfig,
 } from "../../../xds/index.ts";
-import type { Decorator, RequestIdConfig, RouteTracing, TracingConfig } from "../tracing/config.ts";
+import type {
+  Decorator,
+  RequestIdConfig,
+  RouteTracing,
+  SpanNames,
+  TracingConfig,
+} from "../tracing/config.ts";
 import type { Share } from "../tracing/sampling.ts";
+import { compileText, type TextFormat } from "../tracing/text-format.ts";
 import type {
   Collector,
   OpenTelemetryTracer,
@@ -53,15 +60,13 @@ export function compileTracing(
   scope: Scope,
 ): TracingConfig | undefined {
   if (!tracing) return undefined;
-  for (const field of ["operation", "upstream_operation"] as const) {
-    if (tracing[field]) scope.at(field).fail("is not supported");
-  }
   const tracer = compileProvider(tracing.provider, scope.at("provider"));
   if (tracer === undefined) return undefined;
   const spawns = tracing.spawn_upstream_span?.value ?? false;
   const splits = tracer.kind === "zipkin" && tracer.splitsSpans;
   const isEgress = place.direction === "outbound";
   return {
+    ...compileNames(tracing, context, scope),
     tracer,
     sampling: {
       client: percentShare(tracing.client_sampling),
@@ -80,6 +85,19 @@ export function compileTracing(
   };
 }
 
+function compileNames(
+  { operation, upstream_operation: upstream }: Pick<Tracing, "operation" | "upstream_operation">,
+  context: CompileContext,
+  scope: Scope,
+): SpanNames {
+  const text = (format: string | null | undefined, place: Scope): TextFormat | undefined =>
+    format ? compileText(format, context, (message) => place.fail(message)) : undefined;
+  return {
+    operation: text(operation, scope.at("operation")),
+    upstreamOperation: text(upstream, scope.at("upstream_operation")),
+  };
+}
+
 /** Envoy keeps two digits behind the point. */
 function percentShare(percent: envoy_type_v3_Percent | null | undefined): Share {
   const value = percent ? (percent.value ?? 0) : 100;
@@ -93,10 +111,8 @@ export function compileRouteTracing(
   scope: Scope,
 ): RouteTracing | undefined {
   if (!tracing) return undefined;
-  for (const field of ["operation", "upstream_operation"] as const) {
-    if (tracing[field]) scope.at(field).fail("is not supported");
-  }
   return {
+    ...compileNames(tracing, context, scope),
     sampling: {
       client: fractionShare(tracing.client_sampling),
       random: fractionShare(tracing.random_sampling),

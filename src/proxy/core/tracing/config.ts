@@ -1,9 +1,18 @@
 import type { DynamicMetadata } from "../metadata.ts";
+import type { AccessLogRecord } from "../runtime-config.ts";
 import type { Sampling } from "./sampling.ts";
+import type { TextFormat } from "./text-format.ts";
 import type { TracerConfig } from "./tracer.ts";
 
+/** What spans are called, in place of what tracer and decorator say. */
+export interface SpanNames {
+  readonly operation: TextFormat | undefined;
+  /** Of the spans of tries. */
+  readonly upstreamOperation: TextFormat | undefined;
+}
+
 /** How an HTTP connection manager traces. */
-export interface TracingConfig {
+export interface TracingConfig extends SpanNames {
   readonly tracer: TracerConfig;
   readonly sampling: Sampling;
   /** Spans tell when each part of the exchange came and went. */
@@ -23,7 +32,7 @@ export interface TracingConfig {
 }
 
 /** What a route wants else. */
-export interface RouteTracing {
+export interface RouteTracing extends SpanNames {
   readonly sampling: Sampling;
   /** Before the connection manager's of the same names. */
   readonly customTags: readonly CustomTag[];
@@ -37,9 +46,7 @@ export interface Decorator {
 }
 
 /** Where the values of custom tags come from. */
-export interface TagSource {
-  requestHeader(name: string): string | undefined;
-  readonly metadata?: DynamicMetadata | undefined;
+export interface TagSource extends AccessLogRecord {
   readonly routeMetadata?: DynamicMetadata | undefined;
 }
 
