@@ -85,6 +85,8 @@ async function observe(
             [{ name: "r", match: { prefix: "/" }, route: { cluster: "a" } }],
             {
               access_log: [accessLog],
+              // How long Envoy still waits once a connection was idle for too long.
+              drain_timeout: "0.1s",
             },
           ),
         );
