@@ -15,6 +15,7 @@ export {
   parseDestinationRule,
 } from "./istio/destination-rule.ts";
 export { type GatewaySpec, gatewaySpec, parseGateway } from "./istio/gateway.ts";
+export { localityLbSetting } from "./istio/locality.ts";
 export {
   type PeerAuthenticationSpec,
   parsePeerAuthentication,

@@ -222,10 +222,10 @@ export const trafficPolicy = z
     tunnel: z
       .strictObject({ protocol: text.optional(), targetHost: text, targetPort: port })
       .optional(),
-    proxyProtocol: z.strictObject({ version: z.enum(["V1", "V2"]).optional() }).optional(),
     retryBudget: z
       .strictObject({ percent: percentNumber.optional(), minRetryConcurrency: count.optional() })
       .optional(),
+    proxyProtocol: z.strictObject({ version: z.enum(["V1", "V2"]).optional() }).optional(),
   })
   .superRefine(
     rules(function* (policy) {

@@ -7,6 +7,7 @@ import type {
   HttpMatchRequest,
   HttpRoute,
   StringMatch,
+  TrafficPolicy,
   VirtualServiceSpec,
 } from "./model-istio.ts";
 import { listOf, objectOf } from "./model-object.ts";
@@ -56,13 +57,42 @@ export function ignoredPolicies(spec: DestinationRuleSpec): readonly string[] {
     const hashes = all.flatMap((each) => each?.loadBalancer?.consistentHash ?? []).map(objectOf);
     return [
       ...(hasPassthrough
-        ? [`${path}.loadBalancer: PASSTHROUGH has no effect yet, LEAST_REQUEST is used`]
+        ? [
+            `${path}.loadBalancer: PASSTHROUGH has an effect only where traffic is redirected, LEAST_REQUEST is used elsewhere`,
+          ]
         : []),
+      ...ignoredOf(path, all),
       ...hashes.flatMap((hash) =>
         hashSizeProblems(hash).map((text) => `${path}.loadBalancer.${text}`),
       ),
     ];
   });
+}
+
+/** What no proxy here does, wherever the policy says it. */
+function ignoredOf(path: string, all: readonly (Partial<TrafficPolicy> | undefined)[]): string[] {
+  const has = (test: (policy: Partial<TrafficPolicy>) => unknown): boolean =>
+    all.some((each) => each !== undefined && test(each) !== undefined);
+  const found: (readonly [boolean, string])[] = [
+    [has((p) => p.tunnel), "tunnel has no effect"],
+    [has((p) => p.proxyProtocol), "proxyProtocol has no effect"],
+    [
+      has((p) => p.connectionPool?.http?.http2KeepAlive),
+      "connectionPool.http.http2KeepAlive has no effect",
+    ],
+    [
+      has((p) => p.connectionPool?.tcp?.tcpKeepalive?.probes) ||
+        has((p) => p.connectionPool?.tcp?.tcpKeepalive?.interval),
+      "connectionPool.tcp.tcpKeepalive: Serin's proxy heeds only time",
+    ],
+    [has((p) => p.tls?.caCrl), "tls.caCrl has no effect"],
+    [
+      has((p) => p.loadBalancer?.localityLbSetting?.failover) &&
+        !all.some((p) => p?.outlierDetection !== undefined),
+      "loadBalancer.localityLbSetting.failover has no effect without outlierDetection",
+    ],
+  ];
+  return found.filter(([isSet]) => isSet).map(([, text]) => `${path}.${text}`);
 }
 
 function routeIssues(route: HttpRoute, path: string): readonly Issue[] {

@@ -30,7 +30,10 @@ export type Subset = Element<DestinationRuleSpec["subsets"]>;
 /** What a policy and its settings of a port have in common. */
 export type PolicyBlocks = Pick<
   TrafficPolicy,
-  "loadBalancer" | "connectionPool" | "outlierDetection" | "tls"
+  "loadBalancer" | "connectionPool" | "outlierDetection" | "tls" | "retryBudget"
+>;
+export type LocalityLbSetting = NonNullable<
+  NonNullable<PolicyBlocks["loadBalancer"]>["localityLbSetting"]
 >;
 export type OutlierDetection = NonNullable<PolicyBlocks["outlierDetection"]>;
 export type ClientTlsSettings = NonNullable<PolicyBlocks["tls"]>;

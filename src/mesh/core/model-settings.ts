@@ -1,3 +1,5 @@
+import { localityLbSetting } from "../../api/index.ts";
+import type { LocalityLbSetting } from "./model-istio.ts";
 import { objectOf } from "./model-object.ts";
 
 /** Settings of the whole mesh (the part of Istio's MeshConfig that counts here). */
@@ -5,8 +7,8 @@ export interface MeshSettings {
   /** What becomes of requests to hosts that nobody knows. */
   readonly outboundMode: "ALLOW_ANY" | "REGISTRY_ONLY";
   readonly pathNormalization: "NONE" | "BASE" | "MERGE_SLASHES" | "DECODE_AND_MERGE_SLASHES";
-  /** Of every service that sets none itself; a LocalityLoadBalancerSetting, not yet read. */
-  readonly localityLbSetting: Readonly<Record<string, unknown>>;
+  /** Of every service that sets none itself. */
+  readonly localityLbSetting: LocalityLbSetting;
 }
 
 /** Istio's defaults. */
@@ -45,11 +47,17 @@ export function meshSettingsFrom(config: unknown, report: (message: string) => v
       "pathNormalization.normalization",
       report,
     ),
-    localityLbSetting: {
-      ...DEFAULT_SETTINGS.localityLbSetting,
-      ...objectOf(fields["localityLbSetting"]),
-    },
+    localityLbSetting: localitiesFrom(fields["localityLbSetting"], report),
   };
+}
+
+function localitiesFrom(found: unknown, report: (message: string) => void): LocalityLbSetting {
+  const read = localityLbSetting.safeParse(found ?? {});
+  if (read.success) return { ...DEFAULT_SETTINGS.localityLbSetting, ...read.data };
+  for (const { path, message } of read.error.issues) {
+    report(`mesh: ${["localityLbSetting", ...path].join(".")}: ${message}`);
+  }
+  return DEFAULT_SETTINGS.localityLbSetting;
 }
 
 const KNOWN = new Set(["outboundTrafficPolicy", "pathNormalization", "localityLbSetting"]);

@@ -2,14 +2,17 @@ import type { StringMap } from "../../api/index.ts";
 import type { MeshModel } from "./model.ts";
 import type { MeshDestinationRule } from "./model-destination-rules.ts";
 import { coversHost, isVisible } from "./model-hosts.ts";
+import { type Locality, localityText } from "./model-locality.ts";
 import { compare } from "./model-object.ts";
 import type { MeshService } from "./model-services.ts";
 import { type HostImport, type MeshSidecar, sidecarOf } from "./model-sidecars.ts";
 import { destinationsOf, type MeshVirtualService } from "./model-virtual-services.ts";
+import type { ClientPlace } from "./translate/locality.ts";
 
 /** The mesh as one client sees it: what is exported to it, and imported by its Sidecar. */
 export interface MeshView extends MeshModel {
   readonly sidecar: MeshSidecar | undefined;
+  readonly place: ClientPlace;
 }
 
 /** Who looks. */
@@ -17,16 +20,19 @@ export interface Client {
   readonly role: "sidecar" | "router";
   readonly namespace: string;
   readonly labels: StringMap;
+  readonly locality: Locality;
 }
 
 /**
- * What two clients must have in common to have the same view: namespace, Sidecar, and the
- * DestinationRules that select them.
+ * What two clients must have in common to have the same view: namespace, locality, Sidecar, the
+ * labels that failover goes by, and the DestinationRules that select them.
  */
 export function viewKey(model: MeshModel, client: Client): string {
   const sidecar = sidecarFor(model, client);
   return JSON.stringify([
     client.namespace,
+    localityText(client.locality),
+    failoverLabels(model).map((key) => client.labels[key] ?? null),
     sidecar === undefined ? null : [sidecar.namespace, sidecar.name],
     ...model.destinationRules
       .filter((rule) => rule.workloadSelector !== undefined && isFor(rule, client))
@@ -48,11 +54,26 @@ export function viewOf(model: MeshModel, client: Client): MeshView {
   return {
     ...model,
     sidecar,
+    place: { locality: client.locality, labels: client.labels },
     services,
     serviceByHost: new Map(services.map((service) => [service.host, service])),
     virtualServices,
     destinationRules: model.destinationRules.filter((rule) => isFor(rule, client)),
   };
+}
+
+/** The labels of clients that any failoverPriority names; few rules have one. */
+function failoverLabels({ destinationRules, settings }: MeshModel): readonly string[] {
+  const policies = destinationRules.flatMap((rule) => [
+    rule.trafficPolicy,
+    ...rule.subsets.map((subset) => subset.trafficPolicy),
+  ]);
+  const all = policies.flatMap((policy) => [policy, ...(policy?.portLevelSettings ?? [])]);
+  const named = [
+    settings.localityLbSetting,
+    ...all.map((policy) => policy?.loadBalancer?.localityLbSetting),
+  ].flatMap((setting) => setting?.failoverPriority ?? []);
+  return [...new Set(named.filter((label) => !label.includes("=")))].sort();
 }
 
 /** Gateways have no Sidecar. */

@@ -9,7 +9,8 @@ import {
 } from "../../xds/index.ts";
 import type { MeshModel } from "./model.ts";
 import { destinationRulesFor } from "./model-destination-rules.ts";
-import { type MeshView, viewKey, viewOf } from "./model-view.ts";
+import { NOWHERE } from "./model-locality.ts";
+import { type Client, type MeshView, viewKey, viewOf } from "./model-view.ts";
 import type { ProxyNode } from "./proxy-node.ts";
 import { credentialSecrets } from "./translate/credentials.ts";
 import {
@@ -113,7 +114,7 @@ function translatorOf(
 
   return {
     resourcesFor(node) {
-      const client = { ...node, labels: labelsOf(model, node) };
+      const client = clientOf(model, node);
       const key = viewKey(model, client);
       const view = remembered(views, key, () => viewOf(model, client));
       const shared = outboundOf(node, view, key);
@@ -212,8 +213,14 @@ function credentialNames(view: MeshView, node: ProxyNode, model: MeshModel): rea
 }
 
 /** What the API says of a pod's labels counts; a proxy may still tell older ones. */
-function labelsOf(model: MeshModel, node: ProxyNode): ProxyNode["labels"] {
-  return model.workloads.get(`${node.namespace}/${node.name}`)?.labels ?? node.labels;
+function clientOf(model: MeshModel, { role, namespace, name, labels }: ProxyNode): Client {
+  const pod = model.workloads.get(`${namespace}/${name}`);
+  return {
+    role,
+    namespace,
+    labels: pod?.labels ?? labels,
+    locality: pod?.locality ?? NOWHERE,
+  };
 }
 
 function missingFrom(

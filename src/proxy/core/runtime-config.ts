@@ -403,6 +403,8 @@ export interface ClusterConfig {
   readonly overprovisioningFactor: number;
   /** The address of ours from which connections to the hosts come. */
   readonly bindAddress?: string | undefined;
+  /** After how long of silence connections are probed; undefined = never. */
+  readonly keepAliveMs?: number | undefined;
   /**
    * Hosts are where connections were going, or what this header of a request says (ORIGINAL_DST), or
    * the host that the request asks for, an address or a name (dynamic forward proxy).

@@ -76,9 +76,17 @@ export function connectFailure(
   return known === undefined || isConnected ? messageOf(error) : `delayed connect error: ${known}`;
 }
 
-/** The options that bind our end of a connection, where the cluster asks for it. */
-export function localEnd({ bindAddress }: ClusterConfig): { readonly localAddress?: string } {
-  return bindAddress === undefined ? NOWHERE : { localAddress: bindAddress };
+/** The options of our end of a connection, where the cluster asks for them. */
+export function localEnd({ bindAddress, keepAliveMs }: ClusterConfig): {
+  readonly localAddress?: string;
+  readonly keepAlive?: true;
+  readonly keepAliveInitialDelay?: number;
+} {
+  if (bindAddress === undefined && keepAliveMs === undefined) return NOWHERE;
+  return {
+    ...(bindAddress === undefined ? {} : { localAddress: bindAddress }),
+    ...(keepAliveMs === undefined ? {} : { keepAlive: true, keepAliveInitialDelay: keepAliveMs }),
+  };
 }
 
 const NOWHERE = {};

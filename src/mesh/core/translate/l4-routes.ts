@@ -1,5 +1,6 @@
 import type { StringMap } from "../../../api/index.ts";
-import { type MessageTypes, packAny } from "../../../xds/index.ts";
+import { durationFromMs, type MessageTypes, packAny } from "../../../xds/index.ts";
+import { destinationRulesFor } from "../model-destination-rules.ts";
 import { type GatewayServer, hostsOnServer } from "../model-gateways.ts";
 import { coversHost } from "../model-hosts.ts";
 import type { Destination } from "../model-istio.ts";
@@ -7,6 +8,7 @@ import type { MeshView } from "../model-view.ts";
 import type { MeshVirtualService, TcpRoute, TlsRoute } from "../model-virtual-services.ts";
 import { ACCESS_LOG } from "./access-log.ts";
 import { meshServerName, outboundClusterName } from "./names.ts";
+import { policyFor, tcpIdleTimeoutMs } from "./traffic-policy.ts";
 
 type Filter = MessageTypes["envoy.config.listener.v3.Filter"];
 
@@ -114,6 +116,20 @@ function applies(match: Match, { gateway, namespace, labels, server }: L4Client)
   return Object.entries(match.sourceLabels ?? {}).every(([key, value]) => labels[key] === value);
 }
 
+/** The idle timeout of the rule for a destination, for its whole service. */
+function idleTimeoutMs(
+  { host, port, subset }: Destination,
+  view: MeshView,
+  client: L4Client,
+): number | undefined {
+  const service = view.serviceByHost.get(host);
+  if (service === undefined) return undefined;
+  const rules = destinationRulesFor(view.destinationRules, client.namespace, view.rootNamespace);
+  const rule = rules(service);
+  const named = rule?.subsets.find(({ name }) => name === subset);
+  return tcpIdleTimeoutMs(policyFor(rule, named, port?.number ?? client.server.port));
+}
+
 function passedOn(targets: Targets, view: MeshView, client: L4Client): Filter[] {
   const clusterOf = ({ host, port, subset }: Destination): string => {
     const ports = view.serviceByHost.get(host)?.ports ?? [];
@@ -122,6 +138,7 @@ function passedOn(targets: Targets, view: MeshView, client: L4Client): Filter[] 
   };
   const [first] = targets;
   const several = targets.filter(({ weight = 0 }) => weight > 0);
+  const idleMs = first === undefined ? undefined : idleTimeoutMs(first.destination, view, client);
   const cluster = first === undefined ? "" : clusterOf(first.destination);
   return [
     ...client.filters,
@@ -139,6 +156,7 @@ function passedOn(targets: Targets, view: MeshView, client: L4Client): Filter[] 
                 })),
               },
             }),
+        ...(idleMs === undefined ? {} : { idle_timeout: durationFromMs(idleMs) }),
         ...(client.accessLog ? { access_log: [ACCESS_LOG] } : {}),
       }),
     },

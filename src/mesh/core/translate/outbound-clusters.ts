@@ -3,12 +3,19 @@ import { type MessageTypes, packAny, structFromJson } from "../../../xds/index.t
 import type { MeshModel } from "../model.ts";
 import type { MeshDestinationRule } from "../model-destination-rules.ts";
 import type { MeshEndpoint } from "../model-endpoint.ts";
-import type { Subset } from "../model-istio.ts";
+import type { PolicyBlocks, Subset } from "../model-istio.ts";
 import type { MeshService, ServicePort } from "../model-services.ts";
+import type { MeshView } from "../model-view.ts";
 import type { Workload } from "../model-workloads.ts";
 import { ADS } from "./config-source.ts";
 import { hashingFields } from "./consistent-hash.ts";
 import { DNS_CACHE } from "./dns-cache.ts";
+import {
+  type ClientPlace,
+  type LocalityPolicy,
+  localityGroups,
+  localityPolicy,
+} from "./locality.ts";
 import {
   configPath,
   meshServerName,
@@ -49,7 +56,7 @@ export interface OutboundCluster {
 export function outboundClusters(
   service: MeshService,
   rule: MeshDestinationRule | undefined,
-  model: MeshModel,
+  model: MeshView,
   isBound: boolean,
 ): readonly OutboundCluster[] {
   return service.ports.flatMap((port) =>
@@ -74,7 +81,7 @@ function outboundCluster(
   port: ServicePort,
   rule: MeshDestinationRule | undefined,
   subset: Subset | undefined,
-  model: MeshModel,
+  model: MeshView,
   isBound: boolean,
 ): OutboundCluster {
   const name = outboundClusterName(service.host, port.number, subset?.name);
@@ -83,9 +90,11 @@ function outboundCluster(
     name,
     ...policyFields(policy, port.protocol === "http2"),
     ...hashingFields(policy),
+    ...localityFields(policy, model),
     metadata: metadataOf(service, rule, subset),
   };
   const tls = service.isExternal ? (policy.tls ?? DISABLED) : policy.tls;
+  const localities = localityPolicy(policy, model.settings.localityLbSetting, model.place);
   const transport = upstreamTransport(tls, peerOf(service, port, subset, model));
   const endpoints = port.endpoints.filter((endpoint) => isOf(subset, endpoint));
   switch (service.resolution) {
@@ -108,19 +117,26 @@ function outboundCluster(
         dns_lookup_family: V4_PREFERRED,
         dns_refresh_rate: DNS_REFRESH,
         respect_dns_ttl: true,
-        load_assignment: assignmentOf(name, endpoints),
+        load_assignment: assignmentOf(name, endpoints, localities, model.place),
         ...transport,
       };
       return { name, cluster, assignment: undefined };
     }
     case "endpoints": {
+      if (policy.loadBalancer?.simple === "PASSTHROUGH" && !isBound) {
+        return {
+          name,
+          cluster: { ...common, ...passthroughFields(false), ...transport },
+          assignment: undefined,
+        };
+      }
       const cluster: Cluster = {
         ...common,
         type: TYPE.EDS,
         eds_cluster_config: { eds_config: ADS, service_name: name },
         ...transport,
       };
-      return { name, cluster, assignment: assignmentOf(name, endpoints) };
+      return { name, cluster, assignment: assignmentOf(name, endpoints, localities, model.place) };
     }
     default:
       return assertNever(service.resolution);
@@ -193,19 +209,35 @@ function isOf(subset: Subset | undefined, endpoint: MeshEndpoint): boolean {
   return wanted.every(([key, value]) => endpoint.labels[key] === value);
 }
 
+/** Localities are weighed only where that was asked for: it gets in the way of other balancers. */
+function localityFields(policy: PolicyBlocks, view: MeshView): Partial<Cluster> {
+  const { kind } = localityPolicy(policy, view.settings.localityLbSetting, view.place);
+  if (kind === "none") return {};
+  const { common_lb_config } = policyFields(policy, false);
+  return { common_lb_config: { ...common_lb_config, locality_weighted_lb_config: {} } };
+}
+
 /** Only what is ready; an empty assignment says that there is nothing, and requests get 503 UH. */
-function assignmentOf(name: string, endpoints: readonly MeshEndpoint[]): Assignment {
+function assignmentOf(
+  name: string,
+  endpoints: readonly MeshEndpoint[],
+  localities: LocalityPolicy,
+  place: ClientPlace,
+): Assignment {
   const ready = endpoints.filter((endpoint) => endpoint.isReady);
   if (ready.length === 0) return { cluster_name: name };
   return {
     cluster_name: name,
-    endpoints: [
-      {
-        locality: {},
-        load_balancing_weight: { value: ready.reduce((sum, { weight }) => sum + weight, 0) },
-        lb_endpoints: ready.map(lbEndpoint),
+    endpoints: localityGroups(ready, localities, place).map((group) => ({
+      locality: {
+        ...(group.locality.region === "" ? {} : { region: group.locality.region }),
+        ...(group.locality.zone === "" ? {} : { zone: group.locality.zone }),
+        ...(group.locality.subZone === "" ? {} : { sub_zone: group.locality.subZone }),
       },
-    ],
+      ...(group.priority === 0 ? {} : { priority: group.priority }),
+      load_balancing_weight: { value: group.weight },
+      lb_endpoints: group.endpoints.map(lbEndpoint),
+    })),
   };
 }
 

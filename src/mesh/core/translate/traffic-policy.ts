@@ -52,6 +52,7 @@ function overlaid(
     connectionPool: policy.connectionPool ?? base.connectionPool,
     outlierDetection: policy.outlierDetection ?? base.outlierDetection,
     tls: policy.tls ?? base.tls,
+    retryBudget: policy.retryBudget ?? base.retryBudget,
   };
 }
 
@@ -63,6 +64,8 @@ export function policyFields(policy: PolicyBlocks, isHttp2: boolean): Partial<Cl
       durationMs(pool?.tcp?.connectTimeout) ?? DEFAULT_CONNECT_TIMEOUT_MS,
     ),
     lb_policy: LB_POLICIES[policy.loadBalancer?.simple ?? ""] ?? DEFAULT_LB_POLICY,
+    ...warmupFields(policy),
+    ...keepaliveFields(pool?.tcp?.tcpKeepalive),
     circuit_breakers: {
       thresholds: [
         {
@@ -70,6 +73,14 @@ export function policyFields(policy: PolicyBlocks, isHttp2: boolean): Partial<Cl
           max_pending_requests: { value: positive(pool?.http?.http1MaxPendingRequests) },
           max_requests: { value: positive(pool?.http?.http2MaxRequests) },
           max_retries: { value: positive(pool?.http?.maxRetries) },
+          ...(policy.retryBudget === undefined
+            ? {}
+            : {
+                retry_budget: {
+                  budget_percent: { value: policy.retryBudget.percent ?? 20 },
+                  min_retry_concurrency: { value: policy.retryBudget.minRetryConcurrency ?? 3 },
+                },
+              }),
           track_remaining: true,
         },
       ],
@@ -84,26 +95,81 @@ function positive(limit: number | undefined): number {
   return limit !== undefined && limit > 0 ? limit : UNLIMITED;
 }
 
+/** Hosts that are new get their share little by little, with the balancers that can (Istio). */
+function warmupFields({ loadBalancer }: PolicyBlocks): Partial<Cluster> {
+  const { warmup, warmupDurationSecs, simple, consistentHash } = loadBalancer ?? {};
+  const windowMs = durationMs(warmup?.duration ?? warmupDurationSecs);
+  if (windowMs === undefined || windowMs <= 0 || consistentHash !== undefined) return {};
+  const lbPolicy = LB_POLICIES[simple ?? ""] ?? DEFAULT_LB_POLICY;
+  const config = {
+    slow_start_config: {
+      slow_start_window: durationFromMs(windowMs),
+      aggression: { default_value: warmup?.aggression ?? 1, runtime_key: "" },
+      min_weight_percent: { value: warmup?.minimumPercent ?? 10 },
+    },
+  };
+  if (lbPolicy === LB_POLICIES["ROUND_ROBIN"]) return { round_robin_lb_config: config };
+  return lbPolicy === DEFAULT_LB_POLICY ? { least_request_lb_config: config } : {};
+}
+
+type Keepalive = NonNullable<
+  NonNullable<NonNullable<PolicyBlocks["connectionPool"]>["tcp"]>["tcpKeepalive"]
+>;
+
+function keepaliveFields(keepalive: Keepalive | undefined): Partial<Cluster> {
+  if (keepalive === undefined) return {};
+  const seconds = (text: string | undefined): number => Math.round((durationMs(text) ?? 0) / 1000);
+  const [time, interval] = [seconds(keepalive.time), seconds(keepalive.interval)];
+  const probes = keepalive.probes ?? 0;
+  return {
+    upstream_connection_options: {
+      tcp_keepalive: {
+        ...(probes > 0 ? { keepalive_probes: { value: probes } } : {}),
+        ...(time > 0 ? { keepalive_time: { value: time } } : {}),
+        ...(interval > 0 ? { keepalive_interval: { value: interval } } : {}),
+      },
+    },
+  };
+}
+
+/** How long a connection of a rule's port may be idle; undefined = as long as Envoy's default. */
+export function tcpIdleTimeoutMs(policy: PolicyBlocks): number | undefined {
+  return durationMs(policy.connectionPool?.tcp?.idleTimeout);
+}
+
 function httpOptions(policy: PolicyBlocks, isHttp2: boolean): Partial<Cluster> {
   const http = policy.connectionPool?.http ?? {};
   const useHttp2 = isHttp2 || http.h2UpgradePolicy === "UPGRADE";
   const idleTimeoutMs = durationMs(http.idleTimeout);
+  const maxDurationMs = durationMs(policy.connectionPool?.tcp?.maxConnectionDuration);
   const maxRequests = http.maxRequestsPerConnection ?? 0;
-  if (!useHttp2 && idleTimeoutMs === undefined && maxRequests === 0) return {};
+  const followsClient = http.useClientProtocol === true;
+  const isPlain = idleTimeoutMs === undefined && maxDurationMs === undefined && maxRequests === 0;
+  if (!useHttp2 && !followsClient && isPlain) return {};
   const maxStreams = http.maxConcurrentStreams ?? 0;
+  const http2 = maxStreams > 0 ? { max_concurrent_streams: { value: maxStreams } } : {};
   return {
     typed_extension_protocol_options: {
       [HTTP_OPTIONS]: packAny(HTTP_OPTIONS, {
         common_http_protocol_options: {
           ...(idleTimeoutMs === undefined ? {} : { idle_timeout: durationFromMs(idleTimeoutMs) }),
+          ...(maxDurationMs === undefined
+            ? {}
+            : { max_connection_duration: durationFromMs(maxDurationMs) }),
           ...(maxRequests > 0 ? { max_requests_per_connection: { value: maxRequests } } : {}),
         },
-        explicit_http_config: useHttp2
+        ...(followsClient
           ? {
-              http2_protocol_options:
-                maxStreams > 0 ? { max_concurrent_streams: { value: maxStreams } } : {},
+              use_downstream_protocol_config: {
+                http_protocol_options: {},
+                http2_protocol_options: http2,
+              },
             }
-          : { http_protocol_options: {} },
+          : {
+              explicit_http_config: useHttp2
+                ? { http2_protocol_options: http2 }
+                : { http_protocol_options: {} },
+            }),
       }),
     },
   };

@@ -194,6 +194,10 @@ function fixedPart(
       ? { header: undefined, port: undefined, requestedPort: tlsPort(cluster) }
       : compileOriginalDst(cluster),
     bindAddress: compileBindAddress(cluster, scope.at("upstream_bind_config", "source_address")),
+    keepAliveMs: compileKeepAlive(
+      cluster,
+      scope.at("upstream_connection_options", "tcp_keepalive"),
+    ),
     ...compileCircuitBreaker(cluster.circuit_breakers, scope.at("circuit_breakers")),
     ...compileUpstreamProtocol(cluster, options, scope),
     maxRequestsPerConnection: common?.max_requests_per_connection?.value ?? 0,
@@ -209,6 +213,22 @@ function fixedPart(
     metadata: cluster.metadata ?? undefined,
     service: serviceOf(metadataOf(cluster.metadata, "istio")),
   };
+}
+
+/** The system's default where none is said: two hours (Linux). */
+const DEFAULT_KEEPALIVE_S = 7200;
+
+/** When a connection that says nothing is first asked whether it is still there. */
+function compileKeepAlive(
+  cluster: envoy_config_cluster_v3_Cluster,
+  scope: Scope,
+): number | undefined {
+  const keepalive = cluster.upstream_connection_options?.tcp_keepalive;
+  if (!keepalive) return undefined;
+  for (const field of ["keepalive_probes", "keepalive_interval"] as const) {
+    if (keepalive[field]) scope.at(field).warn("is ignored, the system's own counts");
+  }
+  return (keepalive.keepalive_time?.value ?? DEFAULT_KEEPALIVE_S) * 1000;
 }
 
 function compileBindAddress(
