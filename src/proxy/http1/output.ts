@@ -1,10 +1,11 @@
 import type { Socket } from "node:net";
+import { hasTaken, isReadBuffer, keepBytes } from "../net/read-buffer.ts";
 
 const CAPACITY_BYTES = 65_536 + 8_192;
-/** From here on a second buffer costs less than a second copy. */
-const LARGE_BYTES = 16_384;
+/** From here on a second buffer costs less than a copy. One TLS record is below. */
+const LARGE_BYTES = 16_385;
 /** Shared by all outputs: one of them at a time gathers bytes in it, within one turn of the loop. */
-const gathering = Buffer.allocUnsafeSlow(CAPACITY_BYTES);
+let gathering = Buffer.allocUnsafeSlow(CAPACITY_BYTES);
 let owner: Output | undefined;
 let gathered = 0;
 
@@ -28,17 +29,18 @@ export class Output {
     else gathered += gathering.write(text, gathered, "latin1");
   }
 
-  /** Appends a copy of `bytes[start..end)`. */
+  /** Appends `bytes[start..end)`, which are valid during this call only. */
   bytes(bytes: Buffer, start: number, end: number): void {
     if (end - start >= LARGE_BYTES) {
-      this.#large(Buffer.from(bytes.subarray(start, end)));
+      const part = bytes.subarray(start, end);
+      this.#large(isReadBuffer(bytes) ? part : Buffer.from(part));
       return;
     }
     this.#reserve(end - start);
     gathered += bytes.copy(gathering, gathered, start, end);
   }
 
-  /** Appends `bytes[start..end)`, which nobody changes any more: what is large is not copied. */
+  /** Appends `bytes[start..end)`, which only the next read changes, if anybody. */
   owned(bytes: Buffer, start: number, end: number): void {
     if (end - start >= LARGE_BYTES) this.#large(bytes.subarray(start, end));
     else this.bytes(bytes, start, end);
@@ -47,21 +49,38 @@ export class Output {
   /** Hands over what was gathered. */
   flush(): void {
     if (owner !== this) return;
-    owner = undefined;
-    if (gathered === 0) return;
-    const out = Buffer.allocUnsafe(gathered);
-    gathering.copy(out, 0, 0, gathered);
-    gathered = 0;
+    const isBehind = this.#socket.writableLength > 0;
+    const out = this.#gathered(isBehind);
+    if (out === undefined) return;
     this.#write(out);
+    if (!isBehind && !hasTaken(this.#socket)) gathering = Buffer.allocUnsafeSlow(CAPACITY_BYTES);
   }
 
   /** Hands over what was gathered and these bytes as one write of two buffers. */
   #large(bytes: Buffer): void {
     const socket = this.#socket;
-    socket.cork();
-    this.flush();
-    this.#write(bytes);
-    socket.uncork();
+    const isBehind = socket.writableLength > 0;
+    const before = owner === this ? this.#gathered(isBehind) : undefined;
+    if (before === undefined) this.#write(bytes);
+    else {
+      socket.cork();
+      this.#write(before);
+      this.#write(bytes);
+      socket.uncork();
+    }
+    if (!isBehind && hasTaken(this.#socket)) return;
+    keepBytes(bytes);
+    if (!isBehind && before !== undefined) gathering = Buffer.allocUnsafeSlow(CAPACITY_BYTES);
+  }
+
+  /** Takes what was gathered, as a copy where the socket would hold on to it for sure. */
+  #gathered(isBehind: boolean): Buffer | undefined {
+    owner = undefined;
+    const length = gathered;
+    gathered = 0;
+    if (length === 0) return undefined;
+    const part = gathering.subarray(0, length);
+    return isBehind ? Buffer.from(part) : part;
   }
 
   #reserve(sizeBytes: number): void {

@@ -13,7 +13,9 @@ import {
   formatAddress,
   localAddressOf,
 } from "../net/connection-info.ts";
+import { flushLater, type LateFlush } from "../net/late-flush.ts";
 import type { Destination } from "../net/original-destination.ts";
+import { isReadBuffer, readFrom, TLS_RECORD_BYTES } from "../net/read-buffer.ts";
 import { handleRequest } from "../pipeline.ts";
 import type { BodyKind, DownstreamConnection, DownstreamStream } from "../streams.ts";
 import type { TlsSession } from "../tls/certificate-facts.ts";
@@ -32,7 +34,7 @@ const LINGER_MS = 5_000;
 
 /** One HTTP/1.1 connection from a client: requests one after another, answers in their order. */
 export class ServerConnection
-  implements MessageSink<RequestHead>, DownstreamConnection, DownstreamStream
+  implements MessageSink<RequestHead>, DownstreamConnection, DownstreamStream, LateFlush
 {
   readonly context: ProxyContext;
   readonly manager: HttpConnectionManagerConfig;
@@ -50,6 +52,7 @@ export class ServerConnection
   #isConsuming = false;
   readonly #stats: ConnectionManagerStats;
   #isPaused = false;
+  isFlushDue = false;
   #isDraining = false;
   /** No request after the current one. */
   #mustClose = false;
@@ -93,7 +96,7 @@ export class ServerConnection
     this.#stats.connectionsTotal.add(1);
     this.#stats.connectionsActive.add(1);
     socket.setNoDelay(true);
-    socket.on("data", (bytes: Buffer) => this.receive(bytes));
+    readFrom(socket, (bytes) => this.receive(bytes));
     socket.on("drain", () => {
       this.#output.isBlocked = false;
       this.#lastProgressMs = performance.now();
@@ -364,6 +367,11 @@ export class ServerConnection
     this.#consume(bytes);
   }
 
+  /** What came of the request goes on to the upstream. */
+  flushNow(): void {
+    this.#exchange?.flushRequest();
+  }
+
   /** Decodes until the bytes end or a request waits for its turn. */
   #consume(bytes: Buffer): void {
     this.#isConsuming = true;
@@ -376,9 +384,11 @@ export class ServerConnection
       if (offset === bytes.length) break;
     }
     this.#isConsuming = false;
-    this.#exchange?.flushRequest();
+    if (this.isTls && bytes.length === TLS_RECORD_BYTES && !this.#decoder.isDone) flushLater(this);
+    else this.#exchange?.flushRequest();
     if (offset < bytes.length && !this.#decoder.hasFailed && !this.#mustClose) {
-      this.#unread = bytes.subarray(offset);
+      const rest = bytes.subarray(offset);
+      this.#unread = isReadBuffer(bytes) ? Buffer.from(rest) : rest;
       this.pauseReading();
     }
   }

@@ -13,6 +13,7 @@ import type {
 import type { ProxyContext } from "../context.ts";
 import { pickWeighted } from "../core/route.ts";
 import { type ConnectionInfo, formatAddress, localAddressOf } from "../net/connection-info.ts";
+import { readFrom, writeBytes } from "../net/read-buffer.ts";
 import { tlsFacts } from "../tls/certificate-facts.ts";
 import { clientTlsOptions } from "../tls/client-options.ts";
 import type { ClusterRuntime } from "../upstream/cluster-runtime.ts";
@@ -71,6 +72,9 @@ class TcpSession implements AccessLogRecord {
   #telemetry: TcpConnectionTelemetry | undefined;
   #reported = { received: 0, sent: 0 };
   #cancelReport: () => void = () => {};
+  #cancelIdle: () => void = () => {};
+  /** `performance.now()` of the last bytes, whichever way they went. */
+  #lastActiveMs = 0;
   #cancelLog: (() => void) | undefined;
 
   constructor(
@@ -222,7 +226,10 @@ class TcpSession implements AccessLogRecord {
     this.#reportLater();
     if (this.#config.accessLogTimes?.atStart === true) this.#log("TcpUpstreamConnected");
     this.#isJoined = true;
-    join(this.#downstream, upstream, this.#config.idleTimeoutMs);
+    this.#lastActiveMs = performance.now();
+    this.#watchIdle(this.#config.idleTimeoutMs);
+    this.#relay(this.#downstream, upstream);
+    this.#relay(upstream, this.#downstream);
   }
 
   #logLater(): void {
@@ -237,6 +244,35 @@ class TcpSession implements AccessLogRecord {
     this.logType = type;
     this.durationMs = performance.now() - this.startTimeMs;
     this.#context.telemetry.log(this, this.#config.accessLogs);
+  }
+
+  #relay(from: Socket, to: Socket): void {
+    from.setNoDelay(true);
+    readFrom(from, (bytes) => {
+      this.#lastActiveMs = performance.now();
+      if (to.destroyed || to.writableEnded) return;
+      if (!writeBytes(to, bytes)) from.pause();
+    });
+    to.on("drain", () => from.resume());
+    from.once("end", () => to.end());
+    // A broken side takes the other with it.
+    from.once("close", () => {
+      if (from.readableEnded) to.destroySoon();
+      else to.destroy();
+    });
+  }
+
+  /** Ends the connection when nothing has come for a while; a timer per read would cost more. */
+  #watchIdle(idleTimeoutMs: number): void {
+    if (idleTimeoutMs === 0) return;
+    const restMs = this.#lastActiveMs + idleTimeoutMs - performance.now();
+    if (restMs <= 0) {
+      this.#downstream.destroy();
+      return;
+    }
+    this.#cancelIdle = this.#context.clock.schedule(Math.ceil(restMs), () =>
+      this.#watchIdle(idleTimeoutMs),
+    );
   }
 
   #reportLater(): void {
@@ -270,6 +306,7 @@ class TcpSession implements AccessLogRecord {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#cancelReport();
+    this.#cancelIdle();
     this.#cancelLog?.();
     if (!this.#isConnected) {
       this.#upstream?.destroy();
@@ -283,21 +320,5 @@ class TcpSession implements AccessLogRecord {
 
   #stat(name: string): { add(count: number): void } {
     return this.#context.telemetry.counter(`tcp.${this.#config.statPrefix}.${name}`);
-  }
-}
-
-function join(downstream: Socket, upstream: Socket, idleTimeoutMs: number): void {
-  for (const [from, to] of [
-    [downstream, upstream],
-    [upstream, downstream],
-  ] as const) {
-    from.setNoDelay(true);
-    // `pipe` waits for `drain` and passes on the end; a broken side takes the other with it.
-    from.pipe(to);
-    from.once("close", () => {
-      if (from.readableEnded) to.destroySoon();
-      else to.destroy();
-    });
-    if (idleTimeoutMs > 0) from.setTimeout(idleTimeoutMs, () => from.destroy());
   }
 }

@@ -1,4 +1,4 @@
-import type { OnReadOpts, Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { TlsConfig } from "../config/runtime-config.ts";
 import type { Circuit } from "../core/circuit.ts";
 import { encodeChunkSize, encodeLastChunk } from "../core/http1/encode.ts";
@@ -8,15 +8,11 @@ import { type MessageSink, ResponseDecoder } from "../core/http1/message-decoder
 import type { ProtocolError } from "../core/http1/protocol-error.ts";
 import type { UpstreamReset } from "../core/rescue.ts";
 import { Output } from "../http1/output.ts";
+import { flushLater, type LateFlush } from "../net/late-flush.ts";
+import { ReadBuffer } from "../net/read-buffer.ts";
 import type { UpstreamRequest, UpstreamRequestHead, UpstreamStream } from "../streams.ts";
 import type { HostPool } from "./host-pool.ts";
-import {
-  connectFailure,
-  isHttp2Protocol,
-  openUpstreamSocket,
-  releaseReadBuffer,
-  takeReadBuffer,
-} from "./upstream-socket.ts";
+import { connectFailure, isHttp2Protocol, openUpstreamSocket } from "./upstream-socket.ts";
 
 const RESPONSE_LIMITS = { maxHeadBytes: 61_440, maxHeaders: 200 };
 /** A response nobody wants any more is read to its end up to this size, to save the connection. */
@@ -28,7 +24,7 @@ const ENDED = { trailers: undefined };
 const BODILESS: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "TRACE", "CONNECT"]);
 
 /** One HTTP/1.1 connection to an upstream host; it serves one request at a time. */
-export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRequest {
+export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRequest, LateFlush {
   readonly protocol = "HTTP/1.1";
   readonly pool: HostPool;
   /** The limits it counts against. */
@@ -37,7 +33,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
   readonly socket: Socket;
   readonly #output: Output;
   readonly #decoder = new ResponseDecoder(RESPONSE_LIMITS);
-  readonly #buffer: Buffer;
+  readonly #buffer: ReadBuffer;
   readonly #cancelConnectTimeout: () => void;
   #stream: UpstreamStream | undefined;
   #isConnected = false;
@@ -55,6 +51,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
   #served = 0;
   #transportFailure = "";
   #isConnectTimeout = false;
+  isFlushDue = false;
   #isLocalClose = false;
   /** `performance.now()` when it was connected. */
   connectedAtMs = 0;
@@ -67,14 +64,8 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
     this.pool = pool;
     this.circuit = circuit;
     this.tls = tls;
-    this.#buffer = takeReadBuffer();
-    const onread: OnReadOpts = {
-      buffer: this.#buffer,
-      callback: (length) => {
-        this.#onData(length);
-        return true;
-      },
-    };
+    this.#buffer = new ReadBuffer(tls !== undefined);
+    const onread = this.#buffer.onread((bytes, length) => this.#onData(bytes, length));
     // HTTP/2 is not spoken here, so it is not offered.
     const protocols = (tls?.alpnProtocols ?? []).filter((name) => !isHttp2Protocol(name));
     this.socket = openUpstreamSocket(pool, tls, protocols, onread, () => this.#onConnected());
@@ -162,6 +153,11 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
     this.#output.flush();
   }
 
+  /** What came of the response goes on to the downstream. */
+  flushNow(): void {
+    this.#stream?.onResponseFlush();
+  }
+
   /** Stops reading the response while the downstream is behind. */
   pause(): void {
     if (this.#isPaused) return;
@@ -237,17 +233,17 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
     this.destroy();
   }
 
-  #onData(length: number): void {
+  #onData(bytes: Buffer, length: number): void {
     if (this.#stream === undefined && !this.#isDiscarding) {
       // Bytes that answer no request (RFC 9112 §9.2): the connection is out of step.
       this.destroy();
       return;
     }
-    const bytes = this.#buffer;
     const view = length === bytes.length ? bytes : bytes.subarray(0, length);
     const taken = this.#decoder.decode(view, 0, length, this);
     if (this.#ended === undefined) {
-      this.#stream?.onResponseFlush();
+      if (length === bytes.length) flushLater(this);
+      else this.#stream?.onResponseFlush();
       return;
     }
     // More than the response to the one request that was sent: nobody knows what it answers.
@@ -300,7 +296,7 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
     this.#isClosed = true;
     this.#mustClose = true;
     this.#cancelConnectTimeout();
-    releaseReadBuffer(this.#buffer);
+    this.#buffer.release();
     this.pool.cluster.countDestroyed(this.#isLocalClose, this.#stream !== undefined);
     this.pool.closed(this, this.#isConnectTimeout, this.#transportFailure);
     this.#reset("connection termination", this.#transportFailure);

@@ -419,7 +419,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (this.#plan === undefined && this.#phase !== "delayed") return;
     if (isSent && !this.#canReplay) return;
     this.#body ??= [];
-    this.#body.push(bytes.subarray(start, end));
+    // A copy: what was read is valid during the call only.
+    this.#body.push(Buffer.from(bytes.subarray(start, end)));
     this.#bodyBytes += end - start;
     if (this.#bodyBytes > MAX_REPLAY_BYTES) this.#canReplay = false;
     if (!isSent && this.#bodyBytes > MAX_WAITING_BYTES) this.downstream.pauseReading();

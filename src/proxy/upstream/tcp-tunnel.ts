@@ -3,9 +3,10 @@ import { messageOf } from "../../base/index.ts";
 import type { TlsConfig } from "../config/runtime-config.ts";
 import { HeaderBlock } from "../core/http1/header-block.ts";
 import { formatAddress } from "../net/connection-info.ts";
+import { ReadBuffer } from "../net/read-buffer.ts";
 import type { UpstreamRequest, UpstreamStream } from "../streams.ts";
 import type { HostPool } from "./host-pool.ts";
-import { openUpstreamSocket, releaseReadBuffer, takeReadBuffer } from "./upstream-socket.ts";
+import { openUpstreamSocket } from "./upstream-socket.ts";
 
 /**
  * Opens a raw connection to a host for a CONNECT that this proxy ends (connect_config): once it is
@@ -29,7 +30,7 @@ class TcpTunnel implements UpstreamRequest {
   readonly tls: TlsConfig | undefined;
   readonly #host: HostPool;
   readonly #socket: Socket;
-  readonly #buffer = takeReadBuffer();
+  readonly #buffer: ReadBuffer;
   readonly #cancelConnectTimeout: () => void;
   #stream: UpstreamStream | undefined;
   #isConnected = false;
@@ -42,14 +43,11 @@ class TcpTunnel implements UpstreamRequest {
     this.#stream = stream;
     this.tls = cluster.config.tlsFor(host.endpoint);
     cluster.connectionOpened(cluster.circuit);
-    const onread = {
-      buffer: this.#buffer,
-      callback: (length: number) => {
-        this.#stream?.onResponseData(this.#buffer, 0, length);
-        this.#stream?.onResponseFlush();
-        return true;
-      },
-    };
+    this.#buffer = new ReadBuffer(this.tls !== undefined);
+    const onread = this.#buffer.onread((bytes, length) => {
+      this.#stream?.onResponseData(bytes, 0, length);
+      this.#stream?.onResponseFlush();
+    });
     this.#socket = openUpstreamSocket(host, this.tls, [], onread, () => this.#onConnected());
     this.#socket.setNoDelay(true);
     this.#socket.on("drain", () => this.#stream?.onUpstreamDrain());
@@ -132,7 +130,7 @@ class TcpTunnel implements UpstreamRequest {
 
   #onClose(): void {
     this.#cancelConnectTimeout();
-    releaseReadBuffer(this.#buffer);
+    this.#buffer.release();
     const { stats } = this.#host.cluster;
     this.#host.cluster.connectionClosed(this.#host.cluster.circuit);
     if (!this.#isConnected) {
