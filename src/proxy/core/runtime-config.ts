@@ -558,6 +558,14 @@ export interface ConnectionLimitConfig {
   readonly bucket: TokenBucketConfig;
 }
 
+/** The connection_limit filter. */
+export interface ConcurrentLimitConfig {
+  readonly statPrefix: string;
+  readonly maxConnections: number;
+  /** A connection above the limit is closed after so long; 0 = at once. */
+  readonly delayMs: number;
+}
+
 export interface FilterChainConfig {
   readonly name: string;
   /** Empty arrays match anything. */
@@ -575,6 +583,8 @@ export interface FilterChainConfig {
   readonly tls: TlsConfig | undefined;
   /** New connections take a token of each; undefined = any number of them. */
   readonly connectionLimits?: readonly ConnectionLimitConfig[] | undefined;
+  /** Limits on open connections; undefined = any number of them. */
+  readonly concurrentLimits?: readonly ConcurrentLimitConfig[] | undefined;
   /** Asked in order before the connection is served. */
   readonly authorization: readonly { readonly statPrefix: string; readonly rbac: RbacConfig }[];
   readonly network: HttpConnectionManagerConfig | TcpProxyConfig;

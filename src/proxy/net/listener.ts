@@ -12,6 +12,7 @@ import type { OverloadGuard } from "../overload-guard.ts";
 import { proxyTcp } from "../tcp/tcp-proxy.ts";
 import { mayConnect } from "./authorization.ts";
 import { type Inspection, inspectFirstBytes } from "./client-hello.ts";
+import { mayStay } from "./concurrent-limit.ts";
 import type { ConnectionInfo } from "./connection-info.ts";
 import { mayOpen } from "./connection-limit.ts";
 import { type ConnectionFacts, matchFilterChain } from "./filter-chain.ts";
@@ -280,6 +281,7 @@ export class Listener {
       socket.destroy();
       return;
     }
+    if (!mayStay(this.#context, chain, socket)) return;
     if (chain.tls === undefined) {
       this.#run(socket, socket, chain, {
         isTls: false,

@@ -13,6 +13,8 @@ import type { Series } from "./series.ts";
 const MAX_COMBINATIONS = 5000;
 /** Header values remembered per proxy: one per calling workload. */
 const MAX_PEERS = 1000;
+/** Statuses and flags remembered per peer. */
+const MAX_OUTCOMES = 200;
 const UNKNOWN = "unknown";
 const STATUS_LABELS: ReadonlySet<string> = new Set(["response_code", "grpc_response_status"]);
 
@@ -150,6 +152,8 @@ export class RequestMetrics {
     let series = outcomes.get(key);
     if (series === undefined) {
       series = this.#seriesOf(this.#labels(record));
+      // Applications choose statuses; the shortcut must not grow with them either.
+      if (outcomes.size >= MAX_OUTCOMES) outcomes.clear();
       outcomes.set(key, series);
     }
     return series;

@@ -98,6 +98,27 @@ const refused: readonly [name: string, json: object, message: RegExp][] = [
     /filters\[0\]\.typed_config\.stat_prefix: must not be empty.*share_key: is not supported/,
   ],
   [
+    "a limit on open connections of none",
+    {
+      filter_chains: [
+        {
+          filters: [
+            {
+              name: "limit",
+              typed_config: {
+                "@type":
+                  "type.googleapis.com/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
+                max_connections: "0",
+              },
+            },
+            { name: "http", typed_config: manager(rds) },
+          ],
+        },
+      ],
+    },
+    /filters\[0\]\.typed_config\.stat_prefix: must not be empty.*max_connections: must be at least 1/,
+  ],
+  [
     "a host whose port is stripped in two ways",
     {
       filter_chains: [

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { AccessLogRecord } from "../../../src/proxy/config/runtime-config.ts";
 import { compileCluster } from "../../../src/proxy/core/compile/cluster.ts";
 import { compileResource } from "../../../src/proxy/core/compile/scope.ts";
 import { ENVOY_BUCKETS, Histogram } from "../../../src/proxy/core/histogram.ts";
@@ -215,6 +216,71 @@ test("strangers cannot grow the metrics without bound", () => {
   const sum = totals.reduce((all, s) => all + (s.kind === "counter" ? s.value : 0), 0);
   assert.equal(sum, 6000, "none is lost");
   assert.equal(totals.at(-1)?.labels["source_principal"], "overflow");
+});
+
+const DISTINCT = 100_000;
+const peerHeader = (i: number): string =>
+  peerMetadataHeaders({
+    id: `w-${i}`,
+    metadata: structFromJson({ NAMESPACE: `n-${i}`, WORKLOAD_NAME: `w-${i}` }),
+  }).find(([name]) => name === PEER_METADATA_HEADER)?.[1] ?? "";
+
+/** What hostile clients and applications choose: another value each time. */
+const HOSTILE: readonly (readonly [name: string, more: (i: number) => Partial<AccessLogRecord>])[] =
+  [
+    ["hosts and paths", (i) => ({ authority: `h${i}.test`, path: `/${i}?q=${i}` })],
+    ["methods and protocols", (i) => ({ method: `M${i}`, protocol: `HTTP/${i}` })],
+    [
+      "peers of their own invention",
+      (i) => ({
+        direction: "inbound",
+        requestHeader: (name: string) => (name === PEER_METADATA_HEADER ? peerHeader(i) : `v${i}`),
+      }),
+    ],
+    [
+      "principals",
+      (i) => ({
+        direction: "inbound",
+        isMutualTls: true,
+        downstreamPeerPrincipal: `spiffe://${i}`,
+      }),
+    ],
+    [
+      "statuses of applications",
+      (i) => ({
+        isGrpc: true,
+        responseCode: 200 + (i % 800),
+        responseHeader: (name: string) => (name === "grpc-status" ? String(i) : undefined),
+      }),
+    ],
+    [
+      "server names and addresses",
+      (i) => ({ requestedServerName: `s${i}`, downstreamRemoteAddress: `1.2.3.4:${i}` }),
+    ],
+  ];
+
+for (const [name, more] of HOSTILE) {
+  test(`100,000 distinct values make a bounded number of series: ${name}`, () => {
+    const t = telemetry();
+    for (let i = 0; i < DISTINCT; i++) t.requestFinished(record(more(i)), []);
+    const totals = t.series().filter((s) => s.name === "istio_requests_total");
+    // 5,000 combinations, and one for what overflows for each of the two reporters.
+    assert.ok(totals.length <= 5002, `${totals.length} series`);
+    const sum = totals.reduce((all, s) => all + (s.kind === "counter" ? s.value : 0), 0);
+    assert.equal(sum, DISTINCT, "none is lost");
+  });
+}
+
+test("100,000 principals of TCP connections make a bounded number of series", () => {
+  const t = telemetry();
+  for (let i = 0; i < DISTINCT; i++) {
+    const opened = record({ direction: "inbound", downstreamPeerPrincipal: `spiffe://${i}` });
+    t.tcpConnectionOpened(opened).closed(opened);
+  }
+  const closed = t.series().filter((s) => s.name === "istio_tcp_connections_closed_total");
+  assert.equal(closed.length, 5001);
+  const sum = closed.reduce((all, s) => all + (s.kind === "counter" ? s.value : 0), 0);
+  assert.equal(sum, DISTINCT, "none is lost");
 });
 
 test("an unreadable peer header is nobody", () => {

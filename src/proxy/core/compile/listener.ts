@@ -17,6 +17,7 @@ import type {
   TcpProxyConfig,
 } from "../runtime-config.ts";
 import { compileAccessLogs, compileFlushInterval } from "./access-log.ts";
+import { CONCURRENT_LIMIT, compileConcurrentLimits } from "./concurrent-limit.ts";
 import { CONNECTION_LIMIT, compileConnectionLimits } from "./connection-limit.ts";
 import type { CompileContext } from "./data-source.ts";
 import { isIpAddress } from "./endpoint.ts";
@@ -53,6 +54,7 @@ interface ChainSpec {
   readonly match: FilterChainConfig["match"];
   readonly tls: TlsSpec | undefined;
   readonly connectionLimits: FilterChainConfig["connectionLimits"];
+  readonly concurrentLimits: FilterChainConfig["concurrentLimits"];
   readonly authorization: FilterChainConfig["authorization"];
   readonly network: HttpSpec | TcpProxyConfig;
 }
@@ -96,6 +98,7 @@ export function compileListener(
         match: chain.match,
         tls: chain.tls?.build(secrets),
         connectionLimits: chain.connectionLimits,
+        concurrentLimits: chain.concurrentLimits,
         authorization: chain.authorization,
         network: "build" in chain.network ? chain.network.build(routes) : chain.network,
       });
@@ -169,6 +172,7 @@ function compileChain(
       scope.at("transport_socket"),
     ),
     connectionLimits: compileConnectionLimits(chain.filters ?? [], scope.at("filters")),
+    concurrentLimits: compileConcurrentLimits(chain.filters ?? [], scope.at("filters")),
     authorization: compileAuthorization(chain.filters ?? [], scope.at("filters")),
     network: compileNetwork(chain.filters ?? [], direction, context, scope.at("filters")),
   };
@@ -260,6 +264,7 @@ function compileNetwork(
   for (const [i, filter] of filters.slice(0, -1).entries()) {
     if (unpackAny(NETWORK_RBAC, filter.typed_config) !== undefined) continue;
     if (unpackAny(CONNECTION_LIMIT, filter.typed_config) !== undefined) continue;
+    if (unpackAny(CONCURRENT_LIMIT, filter.typed_config) !== undefined) continue;
     scope.at(i).fail(`network filter ${filter.name ?? ""} is not supported`);
   }
   const last = filters.at(-1);
