@@ -544,6 +544,7 @@ export type AccessLogPredicate = (record: AccessLogRecord, random: () => number)
 
 /** At which moment a record is logged, in the words of envoy.data.accesslog.v3.AccessLogType. */
 export type AccessLogType =
+  | "NotSet"
   | "TcpUpstreamConnected"
   | "TcpPeriodic"
   | "TcpConnectionEnd"
@@ -598,6 +599,8 @@ export interface ListenerConfig {
   readonly inspectTls: boolean;
   readonly chains: readonly FilterChainConfig[];
   readonly defaultChain: FilterChainConfig | undefined;
+  /** Written when a connection ends; absent = none. */
+  readonly accessLogs?: readonly AccessLogConfig[];
   readonly bindToPort: boolean;
   /**
    * Connections are taken for what they were before REDIRECT: `restore` only knows where they were

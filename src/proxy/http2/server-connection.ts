@@ -44,6 +44,7 @@ const DRAIN_NOTICE_MS = 1_000;
 
 /** One HTTP/2 connection from a client. */
 export class Http2ServerConnection extends Http2Connection implements DownstreamConnection {
+  readonly protocol = "HTTP/2";
   readonly context: ProxyContext;
   readonly manager: HttpConnectionManagerConfig;
   readonly localAddress: string;

@@ -9,6 +9,8 @@ import type { ConnectionInfo } from "./connection-info.ts";
 
 /** A client's connection, whichever HTTP it speaks. */
 export interface HttpConnection {
+  /** As access logs name it; "" while it is not decided. */
+  readonly protocol: string;
   /** Asks it to leave with its next answer; an idle one may close at once. */
   drain(closeIdle: boolean): void;
   /** Enforces the timeouts that need no precision; called about once a second. */
@@ -83,6 +85,10 @@ class UndecidedConnection implements HttpConnection {
     const options = { ...this.#options, onGone: () => this.#options.onGone(this) };
     this.#decided = isPreface ? http2(options, first) : http1(options, first);
     if (this.#isDraining) this.#decided.drain(false);
+  }
+
+  get protocol(): string {
+    return this.#decided?.protocol ?? "";
   }
 
   drain(closeIdle: boolean): void {

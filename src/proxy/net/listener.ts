@@ -15,6 +15,7 @@ import { type Inspection, inspectFirstBytes } from "./client-hello.ts";
 import { mayStay } from "./concurrent-limit.ts";
 import type { ConnectionInfo } from "./connection-info.ts";
 import { mayOpen } from "./connection-limit.ts";
+import { type ConnectionLog, logConnection } from "./connection-log.ts";
 import { type ConnectionFacts, matchFilterChain } from "./filter-chain.ts";
 import { type HttpConnection, serveHttp } from "./http-connection.ts";
 import { type Destination, originalDestination } from "./original-destination.ts";
@@ -38,6 +39,8 @@ export class Listener {
   readonly #sockets = new Map<Socket, HttpConnection | undefined>();
   /** Where redirected connections were going. */
   readonly #destinations = new WeakMap<Socket, Destination>();
+  /** Of listeners that have access logs of their own. */
+  readonly #logs = new WeakMap<Socket, ConnectionLog>();
   /** The chain each HTTP connection was accepted under. */
   readonly #chains = new Map<HttpConnection, FilterChainConfig>();
   readonly #accepted: Counter;
@@ -200,6 +203,8 @@ export class Listener {
   #accept(socket: Socket): void {
     const { overload } = this.#context;
     if (overload !== undefined && !this.#mayAccept(socket, overload)) return;
+    const log = logConnection(this.#context, this.#config, socket, this.#destinations.get(socket));
+    if (log !== undefined) this.#logs.set(socket, log);
     this.#accepted.add(1);
     this.#acceptedHere.add(1);
     this.#active.add(1);
@@ -271,7 +276,10 @@ export class Listener {
       sourcePort: socket.remotePort ?? 0,
     };
     const chain = matchFilterChain(this.#config, facts);
+    const log = this.#logs.get(socket);
+    log?.named(facts.serverName);
     if (chain === undefined) {
+      log?.refusedByChains();
       this.#noChain.add(1);
       socket.destroy();
       return;
@@ -330,6 +338,7 @@ export class Listener {
     }
     const connection = this.#serveHttp(socket, network, info);
     this.#sockets.set(raw, connection);
+    this.#logs.get(raw)?.served(connection);
     this.#chains.set(connection, chain);
     if (this.#isDraining) connection.drain(false);
   }

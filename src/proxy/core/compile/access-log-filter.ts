@@ -186,7 +186,7 @@ function compileMetadata(filter: MetadataFilter, scope: Scope): AccessLogPredica
 
 /** envoy.data.accesslog.v3.AccessLogType by number; undefined = it does not occur here. */
 const LOG_TYPES: readonly (AccessLogType | undefined)[] = [
-  undefined,
+  "NotSet",
   "TcpUpstreamConnected",
   "TcpPeriodic",
   "TcpConnectionEnd",

@@ -87,6 +87,7 @@ export function compileListener(
     scope.at("filter_chains").fail("no filter chains specified");
   }
   const all = defaultChain ? [...chains, defaultChain] : chains;
+  const accessLogs = compileAccessLogs(listener.access_log ?? [], context, scope.at("access_log"));
   const name = listener.name || `${address.address}_${address.port}`;
   return {
     name,
@@ -109,6 +110,7 @@ export function compileListener(
         chains: chains.map(build),
         defaultChain: defaultChain ? build(defaultChain) : undefined,
         originalDst,
+        accessLogs,
         bindToPort: listener.bind_to_port ? (listener.bind_to_port.value ?? false) : true,
       };
     },
