@@ -591,12 +591,22 @@ export interface FilterChainConfig {
   readonly network: HttpConnectionManagerConfig | TcpProxyConfig;
 }
 
+/** What becomes of clients whose first bytes do not come: of protocols where the server speaks first. */
+export interface ListenerInspection {
+  /** 0 = any time. */
+  readonly timeoutMs: number;
+  /** The connection takes the chain of those of which nothing is known. */
+  readonly continuesOnTimeout: boolean;
+}
+
 export interface ListenerConfig {
   readonly name: string;
   readonly address: string;
   readonly port: number;
   /** Peek at the first bytes to tell TLS from plain text before choosing a chain. */
   readonly inspectTls: boolean;
+  /** How long the first bytes are waited for; undefined = 15 s, and then the connection is closed. */
+  readonly inspection?: ListenerInspection | undefined;
   readonly chains: readonly FilterChainConfig[];
   readonly defaultChain: FilterChainConfig | undefined;
   /** Written when a connection ends; absent = none. */

@@ -4,6 +4,7 @@ import type {
   FilterChainConfig,
   HttpConnectionManagerConfig,
   ListenerConfig,
+  ListenerInspection,
   RequestTelemetry,
   TlsConfig,
 } from "../config/runtime-config.ts";
@@ -20,8 +21,8 @@ import { type ConnectionFacts, matchFilterChain } from "./filter-chain.ts";
 import { type HttpConnection, serveHttp } from "./http-connection.ts";
 import { type Destination, originalDestination } from "./original-destination.ts";
 
-/** Envoy's default listener_filters_timeout. */
-const INSPECTION_TIMEOUT_MS = 15_000;
+/** Where the configuration does not say. */
+const DEFAULT_INSPECTION: ListenerInspection = { timeoutMs: 15_000, continuesOnTimeout: false };
 const HTTP1_PROTOCOLS: readonly string[] = ["http/1.1", "http/1.0"];
 
 /** As long as a backlog: what comes on top while none are let in is closed. */
@@ -232,22 +233,34 @@ export class Listener {
   /** Looks at the first bytes and puts them back. */
   #inspect(socket: Socket): void {
     let bytes: Buffer = Buffer.alloc(0);
-    // A client that says nothing cannot be given a chain.
-    const cancel = this.#context.clock.schedule(INSPECTION_TIMEOUT_MS, () => socket.destroy());
+    const tellsHttp = this.#config.chains.some(({ match }) =>
+      match.applicationProtocols.some((name) => name.startsWith("http/") || name === "h2c"),
+    );
+    const { timeoutMs, continuesOnTimeout } = this.#config.inspection ?? DEFAULT_INSPECTION;
+    const onTimeout = (): void => {
+      // Without leave a client that says nothing is given no chain.
+      if (continuesOnTimeout) goOn(PLAIN);
+      else socket.destroy();
+    };
+    const cancel =
+      timeoutMs > 0 ? this.#context.clock.schedule(timeoutMs, onTimeout) : () => undefined;
     socket.once("close", cancel);
     const onReadable = (): void => {
       const more: Buffer | null = socket.read();
       if (more === null) return;
       bytes = bytes.length === 0 ? more : Buffer.concat([bytes, more]);
       const inspection = inspectFirstBytes(bytes);
-      if (inspection.kind === "incomplete") return;
+      if (inspection.kind === "plain" && tellsHttp && mayBecomeHttp(bytes)) return;
+      if (inspection.kind !== "incomplete") goOn(this.#facts(inspection, bytes));
+    };
+    const goOn = (facts: Omit<ConnectionFacts, "destinationPort">): void => {
       cancel();
       socket.off("close", cancel);
       socket.off("readable", onReadable);
       socket.off("end", onEnd);
       // Only now: putting bytes back makes the socket readable again at once.
-      socket.unshift(bytes);
-      this.#start(socket, this.#facts(inspection, bytes));
+      if (bytes.length > 0) socket.unshift(bytes);
+      this.#start(socket, facts);
     };
     // A client that leaves before it said anything.
     const onEnd = (): void => {
@@ -370,7 +383,14 @@ function sniffHttp(bytes: Buffer): readonly string[] {
   if (text.startsWith("PRI * HTTP/2.0")) return ["h2c"];
   const version = /^[A-Z]+ \S+ HTTP\/(1\.[01])\r\n/.exec(text)?.[1];
   if (version !== undefined) return [`http/${version}`];
+  // HTTP/0.9, which is refused, but as HTTP.
+  if (/^GET \S+\r?\n/.test(text)) return ["http/1.0"];
   return /^[A-Z]{3,20} \S*$/.test(text) ? HTTP1_PROTOCOLS : [];
+}
+
+/** A request line so far, which says its version at the end: clients may send it in pieces. */
+function mayBecomeHttp(bytes: Buffer): boolean {
+  return bytes.length < 1024 && /^[A-Z]{1,20}( [^\r\n]*\r?)?$/.test(bytes.toString("latin1"));
 }
 
 /** The protocols to negotiate with this client; none when it shares none, as Envoy then goes without. */

@@ -1040,7 +1040,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
 
   #mirror(plan: ForwardPlan): void {
     if (!this.#canReplay) return;
-    for (const policy of plan.mirrors) sendMirror(this, policy, this.#body ?? [], this.#trailers);
+    const body = this.#body ?? [];
+    for (const policy of plan.mirrors) {
+      sendMirror(this, policy, body, this.#trailers, plan.timeoutMs);
+    }
   }
 
   #addFlag(flag: string): void {

@@ -1,6 +1,7 @@
 import type { MirrorPolicy } from "../config/runtime-config.ts";
-import type { RequestHead } from "../core/http1/head-parser.ts";
+import type { RequestHead, ResponseHead } from "../core/http1/head-parser.ts";
 import type { HeaderBlock } from "../core/http1/header-block.ts";
+import { Deadline, type DeadlineOwner, type TimerWheel } from "../net/timer-wheel.ts";
 import { bodyKind, type UpstreamRequest, type UpstreamStream } from "../streams.ts";
 import type { Exchange } from "./exchange.ts";
 import type { HostPool } from "./host-pool.ts";
@@ -11,13 +12,15 @@ let inFlight = 0;
 
 /**
  * Sends a copy of a complete request to the mirror's cluster and forgets the answer (Envoy's
- * request_mirror_policies): the authority gets `-shadow` before its port.
+ * request_mirror_policies): the authority gets `-shadow` before its port. It has as much time as the
+ * request itself; `timeoutMs` 0 = any.
  */
 export function sendMirror(
   exchange: Exchange,
   policy: MirrorPolicy,
   body: readonly Buffer[],
   trailers: HeaderBlock | undefined,
+  timeoutMs: number,
 ): void {
   const { context, config, head, target } = exchange;
   if (policy.fraction < 1 && context.random() >= policy.fraction) return;
@@ -26,8 +29,13 @@ export function sendMirror(
   const host = context.clusters.get(context, cluster).pick(undefined, 0);
   if (host === undefined) return;
   const headers = head.headers.clone();
-  if (policy.appendShadowSuffix) headers.set("host", shadowAuthority(head.authority));
-  new Mirror(host, head, exchange.scheme, target, headers, body, trailers).start();
+  // As Envoy: it is the proxy that asks.
+  headers.set("x-envoy-internal", "true");
+  if (policy.appendShadowSuffix) headers.set("host", shadowAuthority(exchange.authority));
+  new Mirror(host, head, exchange.scheme, target, headers, body, trailers).start(
+    context.deadlines,
+    timeoutMs,
+  );
 }
 
 function shadowAuthority(authority: string): string {
@@ -35,7 +43,7 @@ function shadowAuthority(authority: string): string {
   return `${authority.slice(0, authority.length - port.length)}-shadow${port}`;
 }
 
-class Mirror implements UpstreamStream {
+class Mirror implements UpstreamStream, DeadlineOwner {
   readonly #host: HostPool;
   readonly #head: RequestHead;
   readonly #scheme: "http" | "https";
@@ -43,7 +51,11 @@ class Mirror implements UpstreamStream {
   readonly #headers: HeaderBlock;
   readonly #body: readonly Buffer[];
   readonly #trailers: HeaderBlock | undefined;
+  #deadlines: TimerWheel | undefined;
+  #timeout: Deadline | undefined;
+  #connection: UpstreamRequest | undefined;
   #isAttached = false;
+  #isOver = false;
 
   constructor(
     host: HostPool,
@@ -63,7 +75,12 @@ class Mirror implements UpstreamStream {
     this.#trailers = trailers;
   }
 
-  start(): void {
+  start(deadlines: TimerWheel, timeoutMs: number): void {
+    if (timeoutMs > 0) {
+      this.#deadlines = deadlines;
+      this.#timeout = new Deadline(this);
+      deadlines.arm(this.#timeout, timeoutMs);
+    }
     inFlight += 1;
     this.#host.activeRequests += 1;
     this.#host.cluster.stats.requestsTotal.add(1);
@@ -73,6 +90,7 @@ class Mirror implements UpstreamStream {
 
   onConnection(connection: UpstreamRequest): void {
     this.#isAttached = true;
+    this.#connection = connection;
     this.#host.cluster.circuit.requests.add(1);
     connection.writeHead({
       method: this.#head.method,
@@ -86,16 +104,36 @@ class Mirror implements UpstreamStream {
     connection.flush();
   }
 
-  onResponseHead(): void {}
+  onResponseHead({ status }: ResponseHead): void {
+    this.#host.cluster.countStatus(status);
+  }
+
+  onDeadline(): void {
+    const { cluster } = this.#host;
+    cluster.stats.requestTimeout.add(1);
+    const connection = this.#connection;
+    if (connection !== undefined) connection.abandon();
+    else this.#host.cancel(this);
+    this.#end();
+  }
+
   onResponseData(): void {}
   onResponseFlush(): void {}
   onUpstreamDrain(): void {}
 
   onResponseEnd(): void {
-    this.onReset();
+    this.#end();
   }
 
   onReset(): void {
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#connection = undefined;
+    if (this.#timeout !== undefined) this.#deadlines?.disarm(this.#timeout);
     inFlight -= 1;
     this.#host.activeRequests -= 1;
     if (this.#isAttached) this.#host.cluster.circuit.requests.add(-1);

@@ -38,6 +38,9 @@ const HTTP_INSPECTOR = ".HttpInspector";
 const ORIGINAL_DST = ".OriginalDst";
 const SOURCE_TYPES = ["any", "local", "external"] as const;
 
+/** Envoy's default listener_filters_timeout. */
+const DEFAULT_INSPECTION_MS = 15_000;
+
 /** A Listener before its routes and secrets have arrived. */
 export interface ListenerSpec {
   readonly name: string;
@@ -107,6 +110,10 @@ export function compileListener(
         name,
         ...address,
         inspectTls,
+        inspection: {
+          timeoutMs: durationToMs(listener.listener_filters_timeout) ?? DEFAULT_INSPECTION_MS,
+          continuesOnTimeout: listener.continue_on_listener_filters_timeout ?? false,
+        },
         chains: chains.map(build),
         defaultChain: defaultChain ? build(defaultChain) : undefined,
         originalDst,
