@@ -10,7 +10,7 @@ import { startController } from "../controller/index.ts";
 import { type ImageMap, startCluster } from "../embedded/index.ts";
 import { createClientStore } from "../kube/index.ts";
 import type { KubeStore } from "../kube/store.ts";
-import { startControlPlane } from "../mesh/index.ts";
+import { startControlPlane, startRootCertificatePublisher } from "../mesh/index.ts";
 import { type Clock, createLogger, type LogLevel } from "../runtime/index.ts";
 import { preferredPorts, rememberPorts } from "./platform-ports.ts";
 
@@ -83,6 +83,11 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       accessLog: true,
     });
     stops.push(() => controlPlane.stop());
+    const publisher = startRootCertificatePublisher({
+      ...{ store, clock, rootNamespace: ROOT_NAMESPACE, random: Math.random },
+      logger: createLogger("control-plane", options.logLevel),
+    });
+    stops.push(async () => publisher.stop());
     rememberPorts(options.dataDir, controlPlane.ports);
     onProgress(`control plane on ${HOST}:${controlPlane.ports.xds} (xDS)`);
 

@@ -1,9 +1,10 @@
 import { parse } from "yaml";
 import { type KubeObject, RESOURCES, type ResourceType } from "../api/index.ts";
-import { backoffMs, messageOf, SerinError } from "../base/index.ts";
+import { messageOf } from "../base/index.ts";
 import type { KubeStore, ListOptions } from "../kube/store.ts";
 import type { Clock, Logger } from "../runtime/index.ts";
 import type { MeshObjects } from "./core/mesh-objects.ts";
+import { followKind } from "./follow.ts";
 
 const TYPES = {
   namespaces: RESOURCES.namespace,
@@ -34,7 +35,6 @@ const SELECTED: Partial<Record<keyof MeshObjects, ListOptions>> = {
 const QUIET_MS = 10;
 /** … or at the latest this long after the first. */
 const MAX_DELAY_MS = 100;
-const BACKOFF = { baseMs: 100, maxMs: 10_000 };
 
 export interface WatchOptions {
   readonly store: KubeStore;
@@ -82,43 +82,21 @@ export function watchMesh(options: WatchOptions): MeshWatch {
     cancelQuiet = clock.schedule(Math.min(QUIET_MS, leftMs), publish);
   };
 
-  const follow = async (kind: keyof MeshObjects): Promise<void> => {
-    let attempt = 0;
-    let resourceVersion: string | undefined;
-    while (!abort.signal.aborted) {
-      try {
-        if (resourceVersion === undefined) {
-          const list = await store.list(TYPES[kind], SELECTED[kind] ?? {});
-          resourceVersion = list.resourceVersion;
-          objects.set(
-            kind,
-            new Map(list.items.map((item) => [keyOf(item), prepared(kind, item, logger)])),
-          );
-          changed();
-        }
-        const watch = { ...SELECTED[kind], resourceVersion, signal: abort.signal };
-        for await (const event of store.watch(TYPES[kind], watch)) {
-          attempt = 0;
-          resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
-          if (event.type === "BOOKMARK") continue;
-          const object = prepared(kind, event.object, logger);
-          if (apply(objects.get(kind) ?? new Map(), event.type, object)) changed();
-        }
-      } catch (error) {
-        const isExpired = error instanceof SerinError && error.code === "SERIN_CONFLICT";
-        const isUnknown = error instanceof SerinError && error.code === "SERIN_NOT_FOUND";
-        if (isExpired || isUnknown) resourceVersion = undefined;
-        // A cluster without the CRD has none of the kind, and may get it later.
-        if (isUnknown && objects.get(kind)?.size !== 0) {
-          objects.set(kind, new Map());
-          changed();
-        }
-        logger.warn({ kind, reason: messageOf(error) }, "watch ended, will try again");
-        await pause(backoffMs(attempt, BACKOFF, options.random()), clock, abort.signal);
-        attempt += 1;
-      }
-    }
-  };
+  const follow = (kind: keyof MeshObjects): Promise<void> =>
+    followKind({
+      ...{ store, clock, logger, random: options.random, signal: abort.signal },
+      type: TYPES[kind],
+      select: SELECTED[kind],
+      onList(items) {
+        const known = items.map((item) => [keyOf(item), prepared(kind, item, logger)] as const);
+        objects.set(kind, new Map(known));
+        changed();
+      },
+      onEvent(type, found) {
+        const object = prepared(kind, found, logger);
+        if (apply(objects.get(kind) ?? new Map(), type, object)) changed();
+      },
+    });
 
   for (const kind of KINDS) void follow(kind);
   return {
@@ -160,16 +138,4 @@ function prepared(kind: keyof MeshObjects, object: KubeObject, logger: Logger): 
 
 function keyOf({ metadata: { namespace = "", name } }: KubeObject): string {
   return `${namespace}/${name}`;
-}
-
-function pause(delayMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      cancel();
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const cancel = clock.schedule(delayMs, done);
-    signal.addEventListener("abort", done);
-  });
 }

@@ -129,6 +129,8 @@ test("DestinationRules: failover between localities, shares, TLS with credential
     await becomes("without a certificate", secure, ({ status }) => status === 503);
     await rule({ mode: "MUTUAL", credentialName: "client" });
     await becomes("with one", secure, says("secure"));
+    await rule({ mode: "MUTUAL", credentialName: "nobody" });
+    await becomes("no such Secret", secure, ({ status }) => status === 503);
     await rule({
       mode: "MUTUAL",
       credentialName: "client",

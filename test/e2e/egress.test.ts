@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type Answer, askThrough, becomes, startOutsider } from "../support/mesh-client.ts";
-import { kubectlOf, podIp, temporary, up } from "../support/serin-cluster.ts";
+import { eventually, kubectlOf, podIp, temporary, up } from "../support/serin-cluster.ts";
 import { skipWithout } from "../support/tools.ts";
 
 test("egress: unknown hosts, ServiceEntries of every resolution, WorkloadEntries, with real traffic", {
@@ -15,12 +15,13 @@ test("egress: unknown hosts, ServiceEntries of every resolution, WorkloadEntries
   await up(t, dataDir);
   const one = await startOutsider(t, "one");
   const two = await startOutsider(t, "two");
-  const apply = async (kind: string, name: string, spec: object): Promise<void> => {
+  const applyObject = async (object: object): Promise<void> => {
     const file = join(dataDir, "object.json");
-    const apiVersion = "networking.istio.io/v1";
-    writeFileSync(file, JSON.stringify({ apiVersion, kind, metadata: { name }, spec }));
+    writeFileSync(file, JSON.stringify(object));
     await kubectl("apply", "-f", file);
   };
+  const apply = (kind: string, name: string, spec: object): Promise<void> =>
+    applyObject({ apiVersion: "networking.istio.io/v1", kind, metadata: { name }, spec });
   await kubectl("label", "namespace", "default", "istio-injection=enabled");
   await kubectl("apply", "-f", "examples/bookinfo/ratings.yaml");
   await kubectl("rollout", "status", "deployment/ratings-v1", "--timeout=90s");
@@ -136,6 +137,42 @@ test("egress: unknown hosts, ServiceEntries of every resolution, WorkloadEntries
       }
     };
     await becomes("ingress", inbound, ({ status }) => status === 200);
+  });
+
+  await t.test("the mesh's own settings, from the ConfigMap istio", async () => {
+    await kubectl("delete", "sidecars", "--all");
+    const url = `http://localhost:${two}/`;
+    await becomes("open", ask(url), says(`two localhost:${two} /`));
+    await applyObject({
+      ...{ apiVersion: "v1", kind: "ConfigMap" },
+      metadata: { name: "istio", namespace: "istio-system" },
+      data: { mesh: "outboundTrafficPolicy:\n  mode: REGISTRY_ONLY\n" },
+    });
+    await becomes("closed", ask(url), ({ status }) => status === 502);
+    await kubectl("delete", "configmap", "istio", "-n", "istio-system");
+    await becomes("open again", ask(url), says(`two localhost:${two} /`));
+  });
+
+  await t.test("the root certificate is published in every namespace, and put right", async () => {
+    const read = async (namespace: string): Promise<string> => {
+      const path = "jsonpath={.data['root-cert\\.pem']}";
+      try {
+        return await kubectl("get", "cm", "istio-ca-root-cert", "-n", namespace, "-o", path);
+      } catch {
+        return "";
+      }
+    };
+    const isThere = (namespace: string) => async () =>
+      (await read(namespace)).startsWith("-----BEGIN CERTIFICATE-----");
+    await eventually("default has it", isThere("default"));
+    await applyObject({ apiVersion: "v1", kind: "Namespace", metadata: { name: "late" } });
+    await eventually("a new namespace has it", isThere("late"));
+    await kubectl("delete", "configmap", "istio-ca-root-cert", "-n", "late");
+    await eventually("it is there again", isThere("late"));
+    const wrong = '{"data":{"root-cert.pem":"nonsense"}}';
+    await kubectl("patch", "configmap", "istio-ca-root-cert", "-n", "late", "-p", wrong);
+    await eventually("it is right again", isThere("late"));
+    assert.equal(await read("late"), await read("default"));
   });
 
   await t.test("what cannot be is refused at the door", async () => {

@@ -62,6 +62,11 @@ export function ignoredPolicies(spec: DestinationRuleSpec): readonly string[] {
           ]
         : []),
       ...ignoredOf(path, all),
+      ...(spec.workloadSelector === undefined && all.some((each) => each?.tls?.credentialName)
+        ? [
+            `${path}.tls.credentialName is for gateways; without a workloadSelector sidecars answer 503`,
+          ]
+        : []),
       ...hashes.flatMap((hash) =>
         hashSizeProblems(hash).map((text) => `${path}.loadBalancer.${text}`),
       ),

@@ -7,12 +7,11 @@ import { compare } from "./model-object.ts";
 import type { MeshService } from "./model-services.ts";
 import { type HostImport, type MeshSidecar, sidecarOf } from "./model-sidecars.ts";
 import { destinationsOf, type MeshVirtualService } from "./model-virtual-services.ts";
-import type { ClientPlace } from "./translate/locality.ts";
 
 /** The mesh as one client sees it: what is exported to it, and imported by its Sidecar. */
 export interface MeshView extends MeshModel {
   readonly sidecar: MeshSidecar | undefined;
-  readonly place: ClientPlace;
+  readonly client: Client;
 }
 
 /** Who looks. */
@@ -30,6 +29,7 @@ export interface Client {
 export function viewKey(model: MeshModel, client: Client): string {
   const sidecar = sidecarFor(model, client);
   return JSON.stringify([
+    client.role,
     client.namespace,
     localityText(client.locality),
     failoverLabels(model).map((key) => client.labels[key] ?? null),
@@ -54,7 +54,7 @@ export function viewOf(model: MeshModel, client: Client): MeshView {
   return {
     ...model,
     sidecar,
-    place: { locality: client.locality, labels: client.labels },
+    client,
     services,
     serviceByHost: new Map(services.map((service) => [service.host, service])),
     virtualServices,

@@ -1,6 +1,7 @@
 import { assertNever } from "../../../base/index.ts";
 import { type MessageTypes, packAny, structFromJson } from "../../../xds/index.ts";
 import type { MeshModel } from "../model.ts";
+import { keyPairOf, trustedCaOf } from "../model-credentials.ts";
 import type { MeshDestinationRule } from "../model-destination-rules.ts";
 import type { MeshEndpoint } from "../model-endpoint.ts";
 import type { PolicyBlocks, Subset } from "../model-istio.ts";
@@ -94,7 +95,11 @@ function outboundCluster(
     metadata: metadataOf(service, rule, subset),
   };
   const tls = service.isExternal ? (policy.tls ?? DISABLED) : policy.tls;
-  const localities = localityPolicy(policy, model.settings.localityLbSetting, model.place);
+  // Never in plain text what was to be encrypted.
+  if (lacksCredential(policy.tls, rule, model)) {
+    return { name, cluster: emptyCluster(name), assignment: undefined };
+  }
+  const localities = localityPolicy(policy, model.settings.localityLbSetting, model.client);
   const transport = upstreamTransport(tls, peerOf(service, port, subset, model));
   const endpoints = port.endpoints.filter((endpoint) => isOf(subset, endpoint));
   switch (service.resolution) {
@@ -117,7 +122,7 @@ function outboundCluster(
         dns_lookup_family: V4_PREFERRED,
         dns_refresh_rate: DNS_REFRESH,
         respect_dns_ttl: true,
-        load_assignment: assignmentOf(name, endpoints, localities, model.place),
+        load_assignment: assignmentOf(name, endpoints, localities, model.client),
         ...transport,
       };
       return { name, cluster, assignment: undefined };
@@ -136,11 +141,27 @@ function outboundCluster(
         eds_cluster_config: { eds_config: ADS, service_name: name },
         ...transport,
       };
-      return { name, cluster, assignment: assignmentOf(name, endpoints, localities, model.place) };
+      return { name, cluster, assignment: assignmentOf(name, endpoints, localities, model.client) };
     }
     default:
       return assertNever(service.resolution);
   }
+}
+
+/** Whether a rule's credential is not there for this client: sidecars need a rule that selects them. */
+function lacksCredential(
+  tls: PolicyBlocks["tls"],
+  rule: MeshDestinationRule | undefined,
+  { client, credentials }: MeshView,
+): boolean {
+  const name = tls?.credentialName;
+  if (!name || (tls?.mode !== "SIMPLE" && tls?.mode !== "MUTUAL")) return false;
+  if (client.role === "sidecar" && rule?.workloadSelector === undefined) return true;
+  const needsCa = tls.insecureSkipVerify !== true;
+  return (
+    (tls.mode === "MUTUAL" && keyPairOf(credentials, client.namespace, name) === undefined) ||
+    (needsCa && trustedCaOf(credentials, client.namespace, name) === undefined)
+  );
 }
 
 const DISABLED = { mode: "DISABLE" } as const;
@@ -211,7 +232,7 @@ function isOf(subset: Subset | undefined, endpoint: MeshEndpoint): boolean {
 
 /** Localities are weighed only where that was asked for: it gets in the way of other balancers. */
 function localityFields(policy: PolicyBlocks, view: MeshView): Partial<Cluster> {
-  const { kind } = localityPolicy(policy, view.settings.localityLbSetting, view.place);
+  const { kind } = localityPolicy(policy, view.settings.localityLbSetting, view.client);
   if (kind === "none") return {};
   const { common_lb_config } = policyFields(policy, false);
   return { common_lb_config: { ...common_lb_config, locality_weighted_lb_config: {} } };
