@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, get } from "node:http";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { runProxy } from "../../../src/proxy/index.ts";
 import { createLogger, systemClock } from "../../../src/runtime/index.ts";
@@ -10,12 +14,13 @@ const address = (port: number) => ({
   socket_address: { address: "127.0.0.1", port_value: port },
 });
 
-async function start(t: TestContext, concurrency: number) {
+async function start(t: TestContext, concurrency: number, more: object = {}) {
   const upstream = await startHttp(t, (_, response) => response.end("ok"));
   const [port, admin] = [await closedPort(), await closedPort()];
   const bootstrap = {
     node: { id: "n", cluster: "c" },
     admin: { address: address(admin) },
+    ...more,
     static_resources: {
       listeners: [
         {
@@ -127,4 +132,70 @@ test("a stop ends every thread after the requests in flight", async (t) => {
   assert.equal(await ask(port), 200);
   await proxy.stop(2000);
   await assert.rejects(ask(port));
+});
+
+/** How a new connection is answered: its status, or 0 when it is closed. */
+function askOnce(port: number, sockets: Socket[]): Promise<number> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    sockets.push(socket);
+    socket.on("error", () => socket.destroy());
+    socket.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    socket.once("data", (bytes: Buffer) => resolve(Number(bytes.toString("latin1", 9, 12))));
+    socket.once("close", () => resolve(0));
+  });
+}
+
+test("all threads share the limit on connections, and shed together", async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "serin-threads-"));
+  const sockets: Socket[] = [];
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    rmSync(dir, { recursive: true });
+  });
+  const file = join(dir, "pressure");
+  writeFileSync(file, "0");
+  const { port } = await start(t, 3, {
+    overload_manager: {
+      refresh_interval: "0.02s",
+      resource_monitors: [
+        {
+          name: "file",
+          typed_config: {
+            "@type": `${TYPE}envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig`,
+            filename: file,
+          },
+        },
+        {
+          name: "connections",
+          typed_config: {
+            "@type": `${TYPE}envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig`,
+            max_active_downstream_connections: "12",
+          },
+        },
+      ],
+      actions: [
+        {
+          name: "envoy.overload_actions.stop_accepting_requests",
+          triggers: [{ name: "file", threshold: { value: 0.9 } }],
+        },
+      ],
+    },
+  });
+  const statuses: number[] = [];
+  for (let i = 0; i < 30; i += 1) statuses.push(await askOnce(port, sockets));
+  assert.deepEqual(statuses, [...Array(12).fill(200), ...Array(18).fill(0)]);
+  writeFileSync(file, "1");
+  // Whichever thread a connection is on, it is told.
+  for (const socket of sockets.slice(0, 12)) {
+    const deadline = Date.now() + 10_000;
+    for (;;) {
+      const answered = new Promise<string>((resolve) =>
+        socket.once("data", (bytes: Buffer) => resolve(bytes.toString("latin1", 9, 12))),
+      );
+      socket.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+      if ((await answered) === "503") break;
+      assert.ok(Date.now() < deadline, "a thread goes on serving");
+    }
+  }
 });
