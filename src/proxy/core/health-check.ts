@@ -21,7 +21,7 @@ export interface HealthCheckConfig {
   readonly altPort: number | undefined;
   /** In place of the cluster's ALPN offer; empty = the cluster's. */
   readonly alpnProtocols: readonly string[];
-  readonly probe: HttpProbeConfig | TcpProbeConfig;
+  readonly probe: HttpProbeConfig | TcpProbeConfig | GrpcProbeConfig;
 }
 
 export interface HttpProbeConfig {
@@ -40,6 +40,19 @@ export interface HttpProbeConfig {
   readonly receive: readonly Buffer[];
   /** Of the body, so much is looked at. */
   readonly bodyLimitBytes: number;
+  readonly isHttp2?: boolean;
+  /** What the host must call its service; undefined = anything. */
+  readonly isService?: ((name: string) => boolean) | undefined;
+}
+
+export interface GrpcProbeConfig {
+  readonly kind: "grpc";
+  /** "" = the server as a whole. */
+  readonly serviceName: string;
+  /** "" = the endpoint's hostname, else the cluster's name. */
+  readonly authority: string;
+  /** Lower-case names. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
 }
 
 export interface TcpProbeConfig {

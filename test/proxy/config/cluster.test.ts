@@ -37,13 +37,13 @@ for (const [name, json, expected] of [
   ],
   [
     "a gRPC check",
-    check({ http_health_check: null, grpc_health_check: {} }),
-    /health_checks\[0\]\.grpc_health_check: is not supported/,
+    check({ http_health_check: null, custom_health_check: { name: "x" } }),
+    /health_checks\[0\]\.custom_health_check: is not supported/,
   ],
   [
     "an HTTP/2 check",
-    check({ http_health_check: { path: "/", codec_client_type: "HTTP2" } }),
-    /http_health_check\.codec_client_type: must be HTTP1/,
+    check({ http_health_check: { path: "/", codec_client_type: "HTTP3" } }),
+    /http_health_check\.codec_client_type: must be HTTP1 or HTTP2/,
   ],
   [
     "a check without a path",

@@ -8,6 +8,7 @@ import {
 import type { HealthCheckConfig, HttpProbeConfig } from "../health-check.ts";
 import { compileHeaderMutation } from "./header-mutation.ts";
 import type { Scope } from "./scope.ts";
+import { compileStringMatcher } from "./string-matcher.ts";
 
 const DEFAULT_NO_TRAFFIC_INTERVAL_MS = 60_000;
 const DEFAULT_BODY_LIMIT_BYTES = 1024;
@@ -96,18 +97,28 @@ function compileProbe(check: HealthCheck, scope: Scope): HealthCheckConfig["prob
       receive: (receive ?? []).map((each, i) => payload(each, place.at("receive", i))),
     };
   }
-  if (check.grpc_health_check) scope.at("grpc_health_check").fail("is not supported");
-  else if (check.custom_health_check) scope.at("custom_health_check").fail("is not supported");
-  else scope.fail("must set one of http_health_check, tcp_health_check");
+  if (check.grpc_health_check) {
+    const { service_name, authority, initial_metadata } = check.grpc_health_check;
+    const place = scope.at("grpc_health_check");
+    return {
+      kind: "grpc",
+      serviceName: service_name ?? "",
+      authority: authority ?? "",
+      headers: compileHeaders(initial_metadata, "initial_metadata", place),
+    };
+  }
+  if (check.custom_health_check) scope.at("custom_health_check").fail("is not supported");
+  else scope.fail("must set one of http_health_check, tcp_health_check, grpc_health_check");
   return { kind: "tcp", send: undefined, receive: [] };
 }
 
 function compileHttp(check: HttpHealthCheck, scope: Scope): HttpProbeConfig {
   if (!check.path) scope.at("path").fail("must not be empty");
   if (check.send) scope.at("send").fail("is not supported");
-  if (check.service_name_matcher) scope.at("service_name_matcher").fail("is not supported");
-  // CodecClientType: 0 HTTP1
-  if (check.codec_client_type) scope.at("codec_client_type").fail("must be HTTP1");
+  // CodecClientType: 0 HTTP1, 1 HTTP2
+  if ((check.codec_client_type ?? 0) > 1) {
+    scope.at("codec_client_type").fail("must be HTTP1 or HTTP2");
+  }
   const method = METHODS[check.method ?? 0] ?? "";
   if (method === "") scope.at("method").fail("must not be CONNECT");
   const expected = ranges(check.expected_statuses, scope.at("expected_statuses"));
@@ -117,11 +128,15 @@ function compileHttp(check: HttpHealthCheck, scope: Scope): HttpProbeConfig {
     method,
     path: check.path ?? "/",
     host: check.host ?? "",
-    headers: compileHeaders(check, scope),
+    headers: compileHeaders(check.request_headers_to_add, "request_headers_to_add", scope),
     removedHeaders: new Set((check.request_headers_to_remove ?? []).map((n) => n.toLowerCase())),
     isExpected: expected === undefined ? (status) => status === 200 : expected,
     isRetriable: retriable ?? (() => false),
     receive: (check.receive ?? []).map((each, i) => payload(each, scope.at("receive", i))),
+    isHttp2: check.codec_client_type === 1,
+    isService: check.service_name_matcher
+      ? compileStringMatcher(check.service_name_matcher, scope.at("service_name_matcher"))
+      : undefined,
     bodyLimitBytes: check.response_buffer_size?.value ?? DEFAULT_BODY_LIMIT_BYTES,
   };
 }
@@ -129,10 +144,12 @@ function compileHttp(check: HttpHealthCheck, scope: Scope): HttpProbeConfig {
 /** A check has no request that operators could tell of: they are refused. */
 const NO_REQUEST = { timeOriginMs: 0, environment: () => undefined };
 
-function compileHeaders(check: HttpHealthCheck, scope: Scope): HttpProbeConfig["headers"] {
-  const addField = "request_headers_to_add";
-  const removeField = "request_headers_to_remove";
-  const level = { add: check.request_headers_to_add, scope, addField, removeField };
+function compileHeaders(
+  add: HttpHealthCheck["request_headers_to_add"],
+  addField: string,
+  scope: Scope,
+): HttpProbeConfig["headers"] {
+  const level = { add, scope, addField, removeField: "" };
   const edits = (compileHeaderMutation([level], NO_REQUEST) ?? []).flatMap((each) => each.edits);
   return edits.flatMap(({ name, value }) => {
     if (typeof value === "string") return [[name, value] as const];

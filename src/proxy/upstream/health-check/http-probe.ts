@@ -1,12 +1,9 @@
 import type { Socket } from "node:net";
-import {
-  containsInOrder,
-  type HttpProbeConfig,
-  type ProbeResult,
-} from "../../core/health-check.ts";
+import type { HttpProbeConfig, ProbeResult } from "../../core/health-check.ts";
 import type { ResponseHead } from "../../core/http1/head-parser.ts";
 import { type MessageSink, ResponseDecoder } from "../../core/http1/message-decoder.ts";
 import { connectProbe, type Probe, type ProbeTarget } from "./probe.ts";
+import { authorityFor, judgeHttp } from "./questions.ts";
 
 const LIMITS = { maxHeadBytes: 61_440, maxHeaders: 200 };
 /** A body is read to its end up to this size, or costs the connection. */
@@ -97,14 +94,12 @@ export class HttpProbe implements Probe, MessageSink<ResponseHead> {
   }
 
   #judge({ status, headers }: ResponseHead): ProbeResult {
-    const { receive, bodyLimitBytes } = this.#probe;
-    if (!this.#probe.isExpected(status)) {
-      return { kind: "failed", isRetriable: this.#probe.isRetriable(status) };
-    }
-    const body = Buffer.concat(this.#body);
-    const seen = bodyLimitBytes === 0 ? body : body.subarray(0, bodyLimitBytes);
-    if (!containsInOrder(seen, receive)) return { kind: "failed", isRetriable: false };
-    return { kind: "passed", isDegraded: headers.has("x-envoy-degraded") };
+    return judgeHttp(this.#probe, {
+      status,
+      body: Buffer.concat(this.#body),
+      isDegraded: headers.has("x-envoy-degraded"),
+      serviceName: headers.get("x-envoy-upstream-healthchecked-cluster") ?? "",
+    });
   }
 
   #send(socket: Socket): void {
@@ -142,11 +137,10 @@ export class HttpProbe implements Probe, MessageSink<ResponseHead> {
   }
 }
 
-function requestText({ cluster, endpoint }: ProbeTarget, probe: HttpProbeConfig): string {
+function requestText(target: ProbeTarget, probe: HttpProbeConfig): string {
   const { method, path, removedHeaders } = probe;
-  const hostname = endpoint.healthCheck?.hostname || endpoint.hostname;
   const fields: (readonly [string, string])[] = [
-    ["host", probe.host || hostname || cluster.name],
+    ["host", authorityFor(target, probe.host)],
     ["user-agent", "Envoy/HC"],
     ...probe.headers,
   ];

@@ -10,7 +10,9 @@ import {
 } from "../../core/health-check.ts";
 import type { HostPool } from "../host-pool.ts";
 import { HttpProbe } from "./http-probe.ts";
+import { Http2Probe } from "./http2-probe.ts";
 import type { Probe, ProbeTarget } from "./probe.ts";
+import { grpcQuestion, httpQuestion } from "./questions.ts";
 import { TcpProbe } from "./tcp-probe.ts";
 
 interface Session {
@@ -94,10 +96,7 @@ export class HealthMonitor {
     const session: Session = {
       host,
       target,
-      probe:
-        config.probe.kind === "http"
-          ? new HttpProbe(target, config.probe)
-          : new TcpProbe(target, config.probe),
+      probe: createProbe(target),
       state: known?.state ?? UNCHECKED,
       cancelNext: undefined,
       cancelTimeout: undefined,
@@ -161,6 +160,20 @@ export class HealthMonitor {
       `${this.#statPrefix}.${stat}`,
     );
     counter.add(1);
+  }
+}
+
+function createProbe(target: ProbeTarget): Probe {
+  const { probe } = target.config;
+  switch (probe.kind) {
+    case "http":
+      return probe.isHttp2
+        ? new Http2Probe(target, httpQuestion(target, probe))
+        : new HttpProbe(target, probe);
+    case "grpc":
+      return new Http2Probe(target, grpcQuestion(target, probe));
+    case "tcp":
+      return new TcpProbe(target, probe);
   }
 }
 

@@ -24,14 +24,19 @@ export interface ProbeTarget {
 }
 
 /** Opens a connection as requests would have it. Throws for unusable TLS material. */
-export function connectProbe(target: ProbeTarget, onConnected: () => void): Socket {
+export function connectProbe(
+  target: ProbeTarget,
+  onConnected: () => void,
+  http: "http1" | "http2" = "http1",
+): Socket {
   const { context, cluster, endpoint, config } = target;
   const port = config.altPort ?? endpoint.healthCheck?.port ?? endpoint.port;
   const place = { host: endpoint.address, port };
   const tls = cluster.tlsFor(endpoint);
   if (tls === undefined) return connect(place, onConnected);
   const offered = config.alpnProtocols.length > 0 ? config.alpnProtocols : tls.alpnProtocols;
-  const protocols = offered.filter((name) => !isHttp2Protocol(name));
+  const wanted = offered.filter((name) => isHttp2Protocol(name) === (http === "http2"));
+  const protocols = http === "http2" && wanted.length === 0 ? ["h2"] : wanted;
   const options = clientTlsOptions(context.secureContexts, tls, protocols);
   return connectTls({ ...place, ...options }, onConnected);
 }
