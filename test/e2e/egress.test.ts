@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
+import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { type Answer, askThrough, becomes, startOutsider } from "../support/mesh-client.ts";
 import { eventually, kubectlOf, podIp, temporary, up } from "../support/serin-cluster.ts";
 import { skipWithout } from "../support/tools.ts";
@@ -151,6 +154,44 @@ test("egress: unknown hosts, ServiceEntries of every resolution, WorkloadEntries
     await becomes("closed", ask(url), ({ status }) => status === 502);
     await kubectl("delete", "configmap", "istio", "-n", "istio-system");
     await becomes("open again", ask(url), says(`two localhost:${two} /`));
+  });
+
+  await t.test("a key set outside of the mesh", async () => {
+    const { privateKey, publicKey } = await generateKeyPair("RS256");
+    const key = { ...(await exportJWK(publicKey)), kid: "k", alg: "RS256" };
+    const keys = createServer((_, response) => response.end(JSON.stringify({ keys: [key] })));
+    await new Promise<void>((resolve) => keys.listen(0, "127.0.0.1", resolve));
+    t.after(() => {
+      keys.close();
+      keys.closeAllConnections();
+    });
+    await applyObject({
+      ...{ apiVersion: "security.istio.io/v1", kind: "RequestAuthentication" },
+      metadata: { name: "outside" },
+      spec: {
+        jwtRules: [
+          {
+            issuer: "https://issuer.example.com",
+            jwksUri: `http://127.0.0.1:${(keys.address() as AddressInfo).port}/keys`,
+          },
+        ],
+      },
+    });
+    const token = (issuer: string): Promise<string> =>
+      new SignJWT({})
+        .setProtectedHeader({ alg: "RS256", kid: "k" })
+        .setIssuer(issuer)
+        .setSubject("alice")
+        .setExpirationTime("1h")
+        .sign(privateKey);
+    const inbound = (bearer: string) => async (): Promise<Answer> => {
+      const headers = { authorization: `Bearer ${bearer}` };
+      const response = await fetch(`http://${pod}:9080/ratings/0`, { headers }).catch(() => {});
+      return { status: response?.status ?? 0, body: (await response?.text()) ?? "", headers: {} };
+    };
+    const [good, bad] = [await token("https://issuer.example.com"), await token("other")];
+    await becomes("another issuer", inbound(bad), ({ status }) => status === 401);
+    await becomes("a token of its keys", inbound(good), ({ status }) => status === 200);
   });
 
   await t.test("the root certificate is published in every namespace, and put right", async () => {

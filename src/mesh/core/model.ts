@@ -273,7 +273,7 @@ function reportKeys(
     const why =
       (jwksUri ?? "") === ""
         ? "has neither jwks nor jwksUri"
-        : `names the key set ${jwksUri}, whose host is no service of the mesh`;
+        : `names the key set ${jwksUri}, to which nothing leads`;
     log.report(object, `jwtRules[${i}] ${why}; tokens of ${issuer} are refused`);
   }
 }

@@ -10,6 +10,7 @@ import {
 import type { MeshModel } from "./model.ts";
 import { destinationRulesFor } from "./model-destination-rules.ts";
 import { NOWHERE } from "./model-locality.ts";
+import { policiesFor } from "./model-security.ts";
 import { type Client, type MeshView, viewKey, viewOf } from "./model-view.ts";
 import type { ProxyNode } from "./proxy-node.ts";
 import { credentialSecrets } from "./translate/credentials.ts";
@@ -29,6 +30,7 @@ import {
   passthroughCluster,
 } from "./translate/outbound-clusters.ts";
 import { httpProxyListener } from "./translate/outbound-listener.ts";
+import { keySetClusters } from "./translate/request-authentication.ts";
 import { createResourceEncoder, type ResourceEncoder } from "./translate/resource-encoder.ts";
 import { ruleCredentials } from "./translate/traffic-policy.ts";
 import { httpProxyRoutes } from "./translate/virtual-hosts.ts";
@@ -137,6 +139,10 @@ function translatorOf(
       ];
       const ownClusters = [
         ...inbound.map((port) => inboundCluster(port, node)),
+        ...keySetClusters(
+          policiesFor(model.requestAuthentications, client, model.rootNamespace),
+          model,
+        ),
         // A route may name a subset or a host that does not exist. Its cluster is there and empty,
         // so that what is sent is complete, and one wrong name holds up nobody else's change.
         ...missingFrom(shared.clusters, [

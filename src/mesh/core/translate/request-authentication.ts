@@ -3,14 +3,21 @@ import { durationFromMs, type MessageTypes, packAny } from "../../../xds/index.t
 import type { MeshModel } from "../model.ts";
 import { resolveHost } from "../model-hosts.ts";
 import type { MeshRequestAuthentication } from "../model-security.ts";
+import { SERVICE_DOMAIN } from "../model-services.ts";
 import { JWT_PAYLOAD } from "./authorization-match.ts";
 import { outboundClusterName } from "./names.ts";
+import { upstreamTransport } from "./upstream-tls.ts";
 
 type HttpFilter =
   MessageTypes["envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter"];
+type Cluster = MessageTypes["envoy.config.cluster.v3.Cluster"];
 type Provider = MessageTypes["envoy.extensions.filters.http.jwt_authn.v3.JwtProvider"];
 type Requirement = MessageTypes["envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement"];
 
+/** Cluster.DiscoveryType */
+const STRICT_DNS = 1;
+/** Cluster.DnsLookupFamily */
+const V4_PREFERRED = 3;
 const CACHE_MS = 300_000;
 const TIMEOUT_MS = 5_000;
 /** Tokens of an issuer whose keys cannot be had are refused, not believed. */
@@ -98,7 +105,10 @@ function keys(
   };
 }
 
-/** The cluster that leads to a key set's host; undefined when it is no service of the mesh. */
+/**
+ * The cluster that leads to a key set's host: its service's where it is one of the mesh, else one of
+ * its own. Undefined when the address is none.
+ */
 export function jwksCluster(
   jwksUri: string | undefined,
   namespace: string,
@@ -109,6 +119,62 @@ export function jwksCluster(
   const host = resolveHost(hostname, namespace, (name) => serviceByHost.has(name));
   const number = port === "" ? (protocol === "https:" ? 443 : 80) : Number(port);
   const service = serviceByHost.get(host);
-  if (service?.ports.some((each) => each.number === number) !== true) return undefined;
-  return outboundClusterName(host, number);
+  if (service?.ports.some((each) => each.number === number) === true) {
+    return outboundClusterName(host, number);
+  }
+  // A service of the mesh that has no such port is a mistake rather than somebody else's.
+  return service === undefined && isAddress(host) ? keySetClusterName(host, number) : undefined;
+}
+
+/** A name or an IP address that DNS or the network can lead to; names of services are none. */
+function isAddress(host: string): boolean {
+  return !host.endsWith(`.${SERVICE_DOMAIN}`) && !host.startsWith("*");
+}
+
+function keySetClusterName(host: string, port: number): string {
+  return `jwks|${port}||${host}`;
+}
+
+/** The clusters of key sets outside of the mesh that a workload's policies name, each once. */
+export function keySetClusters(
+  policies: readonly MeshRequestAuthentication[],
+  model: Pick<MeshModel, "serviceByHost">,
+): readonly Cluster[] {
+  const found = new Map<string, Cluster>();
+  for (const { namespace, jwtRules } of policies) {
+    for (const { jwks, jwksUri } of jwtRules) {
+      const name = (jwks ?? "") === "" ? jwksCluster(jwksUri, namespace, model) : undefined;
+      if (jwksUri === undefined || name?.startsWith("jwks|") !== true) continue;
+      found.set(name, keySetCluster(name, new URL(jwksUri)));
+    }
+  }
+  return [...found.values()];
+}
+
+function keySetCluster(name: string, { hostname, port, protocol }: URL): Cluster {
+  const isTls = protocol === "https:";
+  const address = hostname.replace(/^\[|\]$/g, "");
+  const number = port === "" ? (isTls ? 443 : 80) : Number(port);
+  return {
+    name,
+    type: STRICT_DNS,
+    dns_lookup_family: V4_PREFERRED,
+    connect_timeout: durationFromMs(TIMEOUT_MS),
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [
+        {
+          lb_endpoints: [
+            { endpoint: { address: { socket_address: { address, port_value: number } } } },
+          ],
+        },
+      ],
+    },
+    ...(isTls
+      ? upstreamTransport(
+          { mode: "SIMPLE" },
+          { host: address, sni: "", names: [], identities: [], protocol: "http" },
+        )
+      : {}),
+  };
 }

@@ -34,13 +34,14 @@ export function isCatchAll(match: HttpMatchRequest | undefined): boolean {
     uri.prefix === "/" ||
     uri.regex === ".*" ||
     uri.regex === "*" ||
-    (uri.exact === undefined && uri.prefix === undefined && uri.regex === undefined);
+    [uri.exact, uri.prefix, uri.regex, uri.suffix].every((value) => value === undefined);
   return anyPath && routeMatch(match).headers === undefined && isEmpty(match.queryParams);
 }
 
 function pathMatch(uri: StringMatch | undefined): RouteMatch {
   if (uri?.exact !== undefined) return { path: uri.exact };
   if (uri?.prefix !== undefined) return { prefix: uri.prefix };
+  if (uri?.suffix !== undefined) return { safe_regex: { regex: `.*${literal(uri.suffix)}` } };
   if (uri?.regex !== undefined && uri.regex !== "*") return { safe_regex: { regex: uri.regex } };
   return { prefix: "/" };
 }
@@ -77,16 +78,22 @@ function queryMatcher(name: string, value: StringMatch): QueryMatcher {
 }
 
 /** `{}` and the regular expression `*` ask only for presence; so does an empty prefix. */
-function isPresence({ exact, prefix, regex }: StringMatch): boolean {
-  if (exact !== undefined) return false;
+function isPresence({ exact, prefix, suffix, regex }: StringMatch): boolean {
+  if (exact !== undefined || suffix !== undefined) return false;
   if (prefix !== undefined) return prefix === "";
   return regex === undefined || regex === "*";
 }
 
-function stringMatcher({ exact, prefix, regex }: StringMatch): StringMatcher {
+function stringMatcher({ exact, prefix, suffix, regex }: StringMatch): StringMatcher {
   if (exact !== undefined) return { exact };
+  if (suffix !== undefined) return { suffix };
   if (prefix !== undefined) return { prefix };
   return { safe_regex: { regex: regex ?? "" } };
+}
+
+/** The text as an expression that matches only it. */
+function literal(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }
 
 /** In a fixed order, so that the same rules give the same bytes. */
