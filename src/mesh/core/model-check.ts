@@ -60,41 +60,6 @@ function ignoredMatch({ statPrefix }: HttpMatchRequest, path: string): readonly 
   return statPrefix === undefined ? [] : [`${path}.statPrefix has no effect`];
 }
 
-/** Every request of the whole mesh is too much for one VirtualService (Istio). */
-function wildcardIssues({ hosts, gateways }: VirtualServiceSpec): readonly Issue[] {
-  const isOfMesh = (gateways ?? []).length === 0 || gateways?.includes("mesh") === true;
-  const at = hosts.indexOf("*");
-  if (at < 0 || !isOfMesh) return [];
-  const message = "wildcard host * is not allowed for virtual services bound to the mesh gateway";
-  return [issue(`spec.hosts[${at}]`, message)];
-}
-
-/** Fields of a VirtualService that are valid and do nothing yet, one sentence each. */
-export function ignoredFields(spec: VirtualServiceSpec): readonly string[] {
-  return [
-    ...(["tcp", "tls"] as const)
-      .filter((field) => spec[field] !== undefined)
-      .filter(() => (spec.gateways ?? ["mesh"]).includes("mesh"))
-      .map((field) => `spec.${field} has no effect on sidecars yet, only on gateways`),
-    ...(spec.http ?? []).flatMap(({ match = [] }, i) =>
-      match.flatMap((each, j) => ignoredMatch(each, `spec.http[${i}].match[${j}]`)),
-    ),
-  ];
-}
-
-function ignoredMatch(match: HttpMatchRequest, path: string): readonly string[] {
-  const names = [...Object.keys(match.headers ?? {}), ...Object.keys(match.withoutHeaders ?? {})];
-  return [
-    ...(match.statPrefix === undefined ? [] : [`${path}.statPrefix has no effect`]),
-    ...names
-      .filter((name) => name.startsWith(CLAIMS))
-      .map((name) => `${path}.headers ${name}: routes do not know claims, it never matches`),
-  ];
-}
-
-/** Istio's way to name a claim of a token. */
-const CLAIMS = "@request.auth.claims";
-
 /** Fields of a DestinationRule that are valid and do nothing yet, one sentence each. */
 export function ignoredPolicies(spec: DestinationRuleSpec): readonly string[] {
   const policies = [
