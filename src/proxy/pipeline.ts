@@ -73,9 +73,9 @@ function act(exchange: Exchange, route: RouteConfig | undefined): void {
 /** As Envoy: 403 for an upgrade that neither the route nor the connection manager allows. */
 function acceptUpgrade(exchange: Exchange, route: RouteConfig, upgrade: string): boolean {
   const ofRoute = route.action.kind === "forward" ? route.action.upgrades : undefined;
-  // Over HTTP/2 there is only CONNECT, which is not offered there.
   const isHttp1 = exchange.downstream.protocol !== "HTTP/2";
-  if (isHttp1 && allowsUpgrade(upgrade, ofRoute, exchange.manager.upgrades)) return true;
+  const mayAsk = isHttp1 || exchange.manager.http2.allowsConnect === true;
+  if (mayAsk && allowsUpgrade(upgrade, ofRoute, exchange.manager.upgrades)) return true;
   exchange.fail({ kind: "upgradeRefused" });
   return false;
 }

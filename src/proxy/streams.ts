@@ -98,6 +98,8 @@ export interface UpstreamRequest {
   writeHead(request: UpstreamRequestHead): void;
   writeData(bytes: Buffer, start: number, end: number): void;
   writeEnd(trailers: HeaderBlock | undefined): void;
+  /** Ends our side of a tunnel. */
+  endTunnel?(): void;
   flush(): void;
   /** Stops reading the response while the downstream is behind. */
   pause(): void;

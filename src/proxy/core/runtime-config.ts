@@ -450,6 +450,8 @@ export interface Http2Options {
   readonly maxConcurrentStreams: number;
   readonly initialStreamWindowBytes: number;
   readonly initialConnectionWindowBytes: number;
+  /** RFC 8441 and CONNECT: streams may become tunnels. */
+  readonly allowsConnect?: boolean;
 }
 
 export interface HttpConnectionManagerConfig {

@@ -91,6 +91,9 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
       [SETTING.maxConcurrentStreams, manager.http2.maxConcurrentStreams],
       [SETTING.initialWindowSize, manager.http2.initialStreamWindowBytes],
       [SETTING.maxHeaderListSize, manager.maxRequestHeadersBytes],
+      ...(manager.http2.allowsConnect === true
+        ? [[SETTING.enableConnectProtocol, 1] as const]
+        : []),
     ]);
     socket.on("data", (bytes: Buffer) => this.receive(bytes));
     // As for HTTP/1: a client that shuts down its side is gone.
@@ -217,7 +220,7 @@ export class Http2ServerConnection extends Http2Connection implements Downstream
     start: number,
     end: number,
   ): void {
-    const builder = new HeadBuilder(this.#limits);
+    const builder = new HeadBuilder(this.#limits, this.manager.http2.allowsConnect);
     this.decodeBlock(bytes, start, end, builder.add);
     if (streamId % 2 === 0) throw new ConnectionError(ERROR.protocolError, "even stream id");
     const known = this.streams.get(streamId);

@@ -14,6 +14,9 @@ export class ServerStream extends Http2Stream implements DownstreamStream {
   readonly openedMs: number;
   readonly #connection: Http2ServerConnection;
   #exchange: Exchange | undefined;
+  /** What came before the tunnel was there; undefined where none is expected any more. */
+  #early: Buffer[] | undefined;
+  #isTunnel = false;
   #hasProgressed = true;
   #idleSinceMs: number;
 
@@ -29,14 +32,19 @@ export class ServerStream extends Http2Stream implements DownstreamStream {
     const exchange = new Exchange(this.#connection, this, head);
     this.#exchange = exchange;
     handleRequest(exchange);
+    // The request of a tunnel is its head alone.
+    if (this.#early !== undefined) exchange.onRequestEnd(undefined);
   }
 
   dateHeader(): string {
     return this.#connection.dateHeader();
   }
 
-  // RFC 8441 is not offered, and CONNECT is refused.
-  expectTunnel(): void {}
+  /** What the client sends before the tunnel is there waits, as much of it as the window allows. */
+  expectTunnel(): void {
+    this.#early = [];
+    this.pauseReading();
+  }
 
   sendContinue(): void {
     if (!this.isLocalEnded) this.#connection.writeResponse(this.id, 100, undefined, false);
@@ -52,6 +60,14 @@ export class ServerStream extends Http2Stream implements DownstreamStream {
     if (this.isLocalEnded) return;
     this.#hasProgressed = true;
     const endStream = body === "none";
+    if (body === "tunnel") {
+      this.#isTunnel = true;
+      // RFC 8441 §5: there is no 101 in HTTP/2.
+      this.#connection.writeResponse(this.id, status === 101 ? 200 : status, headers, false);
+      queueMicrotask(() => this.#releaseEarly());
+      return;
+    }
+    this.#early = undefined;
     this.#connection.writeResponse(this.id, status, headers, endStream);
     if (!endStream) return;
     this.isLocalEnded = true;
@@ -61,6 +77,18 @@ export class ServerStream extends Http2Stream implements DownstreamStream {
   override writeData(bytes: Buffer, start: number, end: number): void {
     this.#hasProgressed = true;
     super.writeData(bytes, start, end);
+  }
+
+  /** The tunnel is there: it gets what waited for it. */
+  #releaseEarly(): void {
+    const early = this.#early;
+    const exchange = this.#exchange;
+    this.#early = undefined;
+    if (early === undefined || exchange === undefined) return;
+    for (const bytes of early) exchange.onRequestData(bytes, 0, bytes.length);
+    exchange.flushRequest();
+    this.resumeReading();
+    if (this.isRemoteEnded) exchange.onTunnelEnd();
   }
 
   breakOff(): void {
@@ -104,11 +132,15 @@ export class ServerStream extends Http2Stream implements DownstreamStream {
 
   override onBody(bytes: Buffer, start: number, end: number): void {
     this.#hasProgressed = true;
-    this.#exchange?.onRequestData(bytes, start, end);
+    if (this.#early !== undefined) this.#early.push(Buffer.from(bytes.subarray(start, end)));
+    else this.#exchange?.onRequestData(bytes, start, end);
   }
 
   override onRemoteEnd(trailers: HeaderBlock | undefined): void {
-    this.#exchange?.onRequestEnd(trailers);
+    // The end of a tunnel is no end of its request, which has ended with its head.
+    if (this.#early !== undefined) return;
+    if (this.#isTunnel) this.#exchange?.onTunnelEnd();
+    else this.#exchange?.onRequestEnd(trailers);
   }
 
   override onReadEnd(): void {

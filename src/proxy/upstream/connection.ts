@@ -149,6 +149,11 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
     this.#isRequestComplete = true;
   }
 
+  endTunnel(): void {
+    this.#output.flush();
+    this.socket.end();
+  }
+
   flush(): void {
     this.#output.flush();
   }

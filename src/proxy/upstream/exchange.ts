@@ -440,6 +440,11 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (this.#plan !== undefined) this.#requestIsWhole(this.#plan);
   }
 
+  /** The client has nothing more to say in its tunnel; the other way may go on. */
+  onTunnelEnd(): void {
+    this.#upstream?.endTunnel?.();
+  }
+
   /** One read of the client has been handed over. */
   flushRequest(): void {
     const upstream = this.#upstream;
@@ -542,7 +547,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
             this,
             this.head.method,
             this.downstream.protocol === "HTTP/2",
-            plan.tunnel !== undefined,
+            plan.tunnel !== undefined && plan.clusterConfig.http2.allowsConnect !== true,
           );
     if (!isAccepted) this.onReset("overflow", "");
   }

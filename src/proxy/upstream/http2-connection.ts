@@ -7,7 +7,7 @@ import { HeadBuilder, isProblem } from "../core/http2/message-head.ts";
 import type { UpstreamReset } from "../core/rescue.ts";
 import { Http2Connection } from "../http2/connection.ts";
 import { Http2Stream } from "../http2/stream.ts";
-import type { UpstreamRequest, UpstreamRequestHead, UpstreamStream } from "../streams.ts";
+import type { Tunnel, UpstreamRequest, UpstreamRequestHead, UpstreamStream } from "../streams.ts";
 import type { HostPool } from "./host-pool.ts";
 import { releaseReadBuffer } from "./upstream-socket.ts";
 
@@ -22,6 +22,7 @@ class ClientStream extends Http2Stream implements UpstreamRequest {
   #stream: UpstreamStream | undefined;
   readonly #isHead: boolean;
   #hasHead = false;
+  #tunnel: Tunnel | undefined;
 
   constructor(
     connection: Http2ClientConnection,
@@ -45,9 +46,19 @@ class ClientStream extends Http2Stream implements UpstreamRequest {
 
   writeHead(request: UpstreamRequestHead): void {
     if (this.isLocalEnded) return;
-    const endStream = request.body === "none";
+    this.#tunnel = request.tunnel;
+    const endStream = request.body === "none" && request.tunnel === undefined;
     this.#connection.writeRequest(this.id, request, endStream);
     if (endStream) this.isLocalEnded = true;
+  }
+
+  /** The request of a tunnel is over with its head; the stream goes on. */
+  override writeEnd(trailers: HeaderBlock | undefined): void {
+    if (this.#tunnel === undefined) super.writeEnd(trailers);
+  }
+
+  endTunnel(): void {
+    super.writeEnd(undefined);
   }
 
   pause(): void {
@@ -88,9 +99,15 @@ class ClientStream extends Http2Stream implements UpstreamRequest {
   #onHead(head: ResponseHead, contentLength: number | undefined, endStream: boolean): void {
     const isBodiless = this.#isHead || head.status === 304 || head.status === 204;
     if (!isBodiless) this.remainingContentBytes = contentLength;
-    this.#stream?.onResponseHead(head);
+    this.#stream?.onResponseHead(this.#asUpgraded(head));
     if (endStream) this.#connection.ended(this, undefined);
     else this.#connection.touch(this);
+  }
+
+  /** RFC 8441 §5: what HTTP/2 answers with 200 is HTTP/1.1's 101. */
+  #asUpgraded(head: ResponseHead): ResponseHead {
+    if (this.#tunnel?.kind !== "upgrade" || head.status !== 200) return head;
+    return { ...head, status: 101, reason: " Switching Protocols", upgrade: this.#tunnel.protocol };
   }
 
   /** The upstream broke the rules of messages (RFC 9113 §8.1.1). */
@@ -229,10 +246,12 @@ export class Http2ClientConnection extends Http2Connection {
   }
 
   writeRequest(streamId: number, request: UpstreamRequestHead, endStream: boolean): void {
-    const { method, target, scheme, headers } = request;
+    const { method, target, scheme, headers, tunnel } = request;
+    const protocol = tunnel?.kind === "upgrade" ? tunnel.protocol : undefined;
     this.writeHeaders(streamId, endStream, (encoder, output) => {
-      encoder.field(output, ":method", method);
+      encoder.field(output, ":method", protocol === undefined ? method : "CONNECT");
       encoder.field(output, ":authority", headers.first("host") ?? "");
+      if (protocol !== undefined) encoder.field(output, ":protocol", protocol);
       if (method !== "CONNECT") {
         encoder.field(output, ":scheme", scheme);
         encoder.field(output, ":path", target);

@@ -81,6 +81,10 @@ class TcpTunnel implements UpstreamRequest {
   writeHead(): void {}
   writeEnd(): void {}
 
+  endTunnel(): void {
+    this.#socket.end();
+  }
+
   writeData(bytes: Buffer, start: number, end: number): void {
     // A copy: `bytes` is valid during the call only.
     this.#socket.write(Buffer.from(bytes.subarray(start, end)));

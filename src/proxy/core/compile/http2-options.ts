@@ -53,6 +53,7 @@ export function compileHttp2Options(
       "initial_connection_window_size",
       defaults.initialConnectionWindowBytes,
     ),
+    allowsConnect: options.allow_connect ?? false,
   };
 }
 

@@ -68,8 +68,12 @@ export class HeadBuilder {
   #bytes = 0;
   #count = 0;
 
-  constructor(limits: HeadLimits) {
+  readonly #allowsProtocol: boolean;
+
+  /** `allowsProtocol`: requests may be extended CONNECTs (RFC 8441). */
+  constructor(limits: HeadLimits, allowsProtocol = false) {
     this.#limits = limits;
+    this.#allowsProtocol = allowsProtocol;
   }
 
   /** Takes the next field. After a problem the rest is only counted: the decoder must go on. */
@@ -162,7 +166,9 @@ export class HeadBuilder {
   /** The request head (§8.3.1); its authority is in the field `host`, as for HTTP/1. */
   request(endStream: boolean): RequestHead | HeadProblem {
     if (this.#problem !== undefined) return this.#problem;
-    if (this.#status !== undefined || this.#protocol !== undefined) {
+    const protocol = this.#protocol;
+    const isExtended = protocol !== undefined;
+    if (this.#status !== undefined || (isExtended && !this.#mayExtend(protocol))) {
       return malformed("http2.violation.of.messaging.rule");
     }
     const method = this.#method;
@@ -175,21 +181,28 @@ export class HeadBuilder {
     if (this.#host !== undefined && this.#host.toLowerCase() !== authority.toLowerCase()) {
       return malformed("http2.invalid_host");
     }
-    const target = this.#target(method, authority);
+    const target = this.#target(isExtended ? "GET" : method, authority);
     if (target === undefined) return malformed("http2.invalid_path");
     this.#headers.add("host", authority);
     if (this.#cookie !== undefined) this.#headers.add("cookie", this.#cookie);
+    const isTunnel = method === "CONNECT";
     return {
-      method,
+      // As Envoy: an extended CONNECT is the upgrade that HTTP/1.1 would ask for (RFC 8441 §5).
+      method: isExtended ? "GET" : method,
       target,
       authority,
       scheme: this.#scheme,
       headers: this.#headers,
-      framing: this.#framing(endStream),
+      // What comes behind the head of a tunnel is no body.
+      framing: isTunnel ? NO_BODY : this.#framing(endStream),
       close: false,
       expectsContinue: this.#expectsContinue,
-      upgrade: undefined,
+      upgrade: protocol,
     };
+  }
+
+  #mayExtend(protocol: string): boolean {
+    return this.#allowsProtocol && this.#method === "CONNECT" && isToken(protocol);
   }
 
   /** Undefined when :scheme or :path is missing or wrong. */
