@@ -139,7 +139,8 @@ async function main(): Promise<void> {
       await new Promise<void>((resolve) => {
         victim.server.close(() => resolve());
         victim.server.closeIdleConnections();
-        setTimeout(() => victim.server.closeAllConnections(), 1000).unref();
+        // What is in flight may finish, as a graceful stop lets it.
+        setTimeout(() => victim.server.closeAllConnections(), 10_000).unref();
       });
       victim.server = (await upstream(victim.port)).server;
       alive([victim.port, other.port]);
@@ -270,6 +271,7 @@ function listener(name: string, port: number, routes: string, isTls: boolean): A
             typed_config: {
               "@type": `${TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
               stat_prefix: name,
+              access_log: [failures(name)],
               rds: { route_config_name: routes, config_source: { ads: {} } },
               http_filters: [
                 {
@@ -297,6 +299,23 @@ function listener(name: string, port: number, routes: string, isTls: boolean): A
       },
     ],
   });
+}
+
+/** Why a request failed, on standard output. */
+function failures(name: string): object {
+  const value = { default_value: 500, runtime_key: "soak" };
+  return {
+    name: "failures",
+    filter: { status_code_filter: { comparison: { op: "GE", value } } },
+    typed_config: {
+      "@type": `${TYPE}envoy.extensions.access_loggers.stream.v3.StdoutAccessLog`,
+      log_format: {
+        text_format_source: {
+          inline_string: `${name}: %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %UPSTREAM_HOST% %UPSTREAM_TRANSPORT_FAILURE_REASON% after %DURATION% ms, attempt %UPSTREAM_REQUEST_ATTEMPT_COUNT%\n`,
+        },
+      },
+    },
+  };
 }
 
 function upstreamTls(): object {
