@@ -136,12 +136,14 @@ async function main(): Promise<void> {
         "the proxy acknowledges",
       );
       await sleep(500);
+      const { server } = victim;
+      // What is in flight may finish, as a graceful stop lets it.
+      const deadline = setTimeout(() => server.closeAllConnections(), 10_000);
       await new Promise<void>((resolve) => {
-        victim.server.close(() => resolve());
-        victim.server.closeIdleConnections();
-        // What is in flight may finish, as a graceful stop lets it.
-        setTimeout(() => victim.server.closeAllConnections(), 10_000).unref();
+        server.close(() => resolve());
+        server.closeIdleConnections();
       });
+      clearTimeout(deadline);
       victim.server = (await upstream(victim.port)).server;
       alive([victim.port, other.port]);
     }

@@ -88,8 +88,7 @@ export class HostPool implements HashedHost {
       this.#http2 ??= new Http2Pool(this);
       return this.#http2.acquire(stream, method);
     }
-    let connection = this.#idle.pop();
-    while (connection !== undefined && !connection.isUsable) connection = this.#idle.pop();
+    const connection = this.#takeIdle();
     if (connection !== undefined) {
       const canAttach = this.cluster.canAttach(stream);
       if (canAttach) connection.attach(stream, method);
@@ -100,6 +99,18 @@ export class HostPool implements HashedHost {
     this.#waiting.push({ stream, method });
     this.#connectIfNeeded();
     return true;
+  }
+
+  /** The connection that was used last: it is the least likely to be closed by its host just now. */
+  #takeIdle(): UpstreamConnection | undefined {
+    for (;;) {
+      const connection = this.#idle.pop();
+      if (connection === undefined) return undefined;
+      const { keepAliveMs, idleSinceMs } = connection;
+      const isStale = keepAliveMs !== undefined && performance.now() - idleSinceMs > keepAliveMs;
+      if (!isStale && connection.isUsable) return connection;
+      connection.destroy();
+    }
   }
 
   /** The stream no longer waits. */

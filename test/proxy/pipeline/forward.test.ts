@@ -9,6 +9,7 @@ import {
   route,
   startHttp,
   startProxy,
+  startTcp,
 } from "../../support/proxy-fixture.ts";
 
 test("forwards a request and its answer, with the usual headers", async (t) => {
@@ -99,4 +100,23 @@ test("streams bodies both ways, with a length and chunked, and forwards trailers
     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-In: t\r\n\r\n",
   );
   assert.match(await client.until("x-sum: "), /x-sum: 5 t\r\n\r\n$/i);
+});
+
+test("a connection that its host may close any moment takes no further request", async (t) => {
+  let connections = 0;
+  const port = await startTcp(t, (socket) => {
+    connections += 1;
+    // A second, less our margin of a second.
+    const answer = "HTTP/1.1 200 OK\r\nkeep-alive: timeout=1\r\ncontent-length: 0\r\n\r\n";
+    socket.on("data", () => socket.write(answer));
+  });
+  const proxy = await startProxy(
+    t,
+    httpConfig([cluster("a", [endpoint(port)])], [route(forwardTo("a"))]),
+  );
+  for (let i = 0; i < 3; i += 1) {
+    const response = await fetch(`http://127.0.0.1:${proxy.port}/`);
+    assert.equal(response.status, 200);
+  }
+  assert.equal(connections, 3);
 });
