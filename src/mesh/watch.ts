@@ -4,6 +4,7 @@ import { messageOf } from "../base/index.ts";
 import type { KubeStore, ListOptions } from "../kube/store.ts";
 import type { Clock, Logger } from "../runtime/index.ts";
 import type { MeshObjects } from "./core/mesh-objects.ts";
+import { usableCredential } from "./credential-check.ts";
 import { followKind } from "./follow.ts";
 
 const TYPES = {
@@ -124,8 +125,9 @@ function apply(known: Map<string, KubeObject>, type: string, object: KubeObject)
   return !isStatusOnly;
 }
 
-/** What core cannot read itself: YAML inside of an object. */
+/** What core cannot read itself: YAML inside of an object, and whether a key fits its certificate. */
 function prepared(kind: keyof MeshObjects, object: KubeObject, logger: Logger): KubeObject {
+  if (kind === "secrets") return usableCredential(object, logger);
   if (kind !== "meshConfigs") return object;
   const text = (object["data"] as { readonly mesh?: unknown } | undefined)?.mesh;
   try {

@@ -64,6 +64,7 @@ test("a gateway: TLS of every mode, rotation, passthrough, TCP, redirects, deleg
         tls: { httpsRedirect: true },
       },
       tls(["a.example.com"], "https-a", { mode: "SIMPLE", credentialName: "a" }),
+      tls(["e.example.com"], "https-e", { mode: "SIMPLE", credentialName: "torn" }),
       tls(["b.example.com"], "https-b", { mode: "MUTUAL", credentialName: "b" }),
       tls(["d.example.com"], "https-d", {
         ...{ mode: "SIMPLE", credentialName: "a", minProtocolVersion: "TLSV1_3" },
@@ -77,9 +78,12 @@ test("a gateway: TLS of every mode, rotation, passthrough, TCP, redirects, deleg
     ],
   });
   const first = await certificate("a.example.com");
+  // A key that is not the certificate's: nobody else on the port may suffer.
+  const torn = await certificate("e.example.com");
+  await tlsSecret("torn", { ...torn, keyPem: first.keyPem });
   await tlsSecret("a", first);
   await apply("VirtualService", "web", {
-    hosts: ["a.example.com", "b.example.com", "d.example.com"],
+    hosts: ["a.example.com", "b.example.com", "d.example.com", "e.example.com"],
     gateways: ["gw"],
     http: [{ route: to("one") }],
   });
@@ -138,6 +142,12 @@ test("a gateway: TLS of every mode, rotation, passthrough, TCP, redirects, deleg
     const before = seen?.serialNumber;
     await tlsSecret("a", await certificate("a.example.com"));
     await becomes("rotated", secure("a.example.com"), () => seen?.serialNumber !== before);
+  });
+
+  await t.test("a key that is not the certificate's, put right", async () => {
+    assert.deepEqual(await secure("e.example.com")(), CLOSED);
+    await tlsSecret("torn", torn);
+    await becomes("put right", secure("e.example.com"), ({ status }) => status === 200);
   });
 
   await t.test("minProtocolVersion", async () => {

@@ -31,7 +31,7 @@ export function missingCredential(
   const name = tls?.credentialName;
   if (tls === undefined || name === undefined) return undefined;
   if (keyPairOf(credentials, namespace, name) === undefined) {
-    return `Secret ${namespace}/${name} with tls.crt and tls.key`;
+    return `Secret ${namespace}/${name} with a tls.crt and its tls.key`;
   }
   const wantsCa = tls.mode === "MUTUAL" || tls.mode === "OPTIONAL_MUTUAL";
   if (wantsCa && trustedCaOf(credentials, namespace, name) === undefined) {

@@ -122,7 +122,7 @@ test("a server whose Secret is missing is left out and said, the others of its p
   assert.equal(listener(translated(objects, NODE), "127.16.0.9_443").filter_chains.length, 1);
   const problems = modelOf(objects).problems.map(({ message }) => message);
   assert.deepEqual(problems, [
-    "spec.servers[1] is not served: there is no Secret default/x with tls.crt and tls.key",
+    "spec.servers[1] is not served: there is no Secret default/x with a tls.crt and its tls.key",
   ]);
   const keyless = { ...CREDENTIAL, "tls.key": "no PEM" };
   const broken = of([SERVERS[1] ?? {}], { secrets: [secret({ name: "a" }, keyless)] });
