@@ -4,6 +4,7 @@ import { injectFault } from "./filters/fault.ts";
 import { authenticate } from "./filters/jwt.ts";
 import { limitRate } from "./filters/local-rate-limit.ts";
 import { authorize } from "./filters/rbac.ts";
+import { keepSession } from "./filters/stateful-session.ts";
 import type { Exchange } from "./upstream/exchange.ts";
 
 /**
@@ -56,6 +57,13 @@ function run(
       return;
     case "jwt":
       authenticate(exchange, filter.jwt, override, next);
+      return;
+    case "statefulSession":
+      keepSession(
+        exchange,
+        override?.kind === "statefulSession" ? override.session : filter.session,
+        next,
+      );
       return;
     case "localRateLimit":
       limitRate(

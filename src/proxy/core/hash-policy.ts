@@ -1,4 +1,5 @@
 import { xxHash64 } from "./balance/xx-hash.ts";
+import { cookieOf, cookieValue } from "./cookie.ts";
 import { queryValues } from "./route.ts";
 
 /** One source of a request's hash. With `isTerminal`, what comes after counts only without it. */
@@ -65,32 +66,4 @@ function textOf(policy: HashPolicy, source: HashSource): string | undefined {
       return query < 0 ? undefined : queryValues(source.target.slice(query + 1)).get(policy.name);
     }
   }
-}
-
-/** A cookie of the request (RFC 6265 §4.2); undefined when absent or empty. */
-function cookieValue(header: string, name: string): string | undefined {
-  for (const pair of header.split(";")) {
-    const split = pair.indexOf("=");
-    if (split < 0 || pair.slice(0, split).trim() !== name) continue;
-    const value = pair
-      .slice(split + 1)
-      .trim()
-      .replace(/^"(.*)"$/, "$1");
-    return value === "" ? undefined : value;
-  }
-  return undefined;
-}
-
-function cookieOf(
-  { name, path, attributes }: Extract<HashPolicy, { kind: "cookie" }>,
-  ttlSeconds: number,
-  value: string,
-): string {
-  return [
-    `${name}="${value}"`,
-    ...(ttlSeconds === 0 ? [] : [`Max-Age=${ttlSeconds}`]),
-    ...(path === "" ? [] : [`Path=${path}`]),
-    ...attributes.map(([key, text]) => (text === "" ? key : `${key}=${text}`)),
-    "HttpOnly",
-  ].join("; ");
 }

@@ -24,6 +24,7 @@ import type { RateLimitRule } from "./rate-limit-rules.ts";
 import type { RbacConfig } from "./rbac.ts";
 import type { RateLimitedBackoff } from "./retry-policy.ts";
 import type { RouteTimeouts } from "./route-timeouts.ts";
+import type { StatefulSession } from "./session-state.ts";
 import type { TlsParameters } from "./tls-parameters.ts";
 import type { TokenBucketConfig } from "./token-bucket.ts";
 import type { Decorator, RequestIdConfig, RouteTracing, TracingConfig } from "./tracing/config.ts";
@@ -247,7 +248,8 @@ type FilterKind =
   | { readonly kind: "fault"; readonly fault: FaultConfig }
   | { readonly kind: "rbac"; readonly rbac: RbacConfig }
   | { readonly kind: "jwt"; readonly jwt: JwtConfig }
-  | { readonly kind: "localRateLimit"; readonly limit: LocalRateLimitConfig };
+  | { readonly kind: "localRateLimit"; readonly limit: LocalRateLimitConfig }
+  | { readonly kind: "statefulSession"; readonly session: StatefulSession };
 
 /** A filter between route match and router. */
 export type HttpFilterConfig = FilterKind & {
@@ -265,7 +267,8 @@ export type FilterOverride =
   | { readonly kind: "rbac"; readonly rbac: RbacConfig }
   /** Without a name nothing is asked for. */
   | { readonly kind: "jwt"; readonly requirementName: string | undefined }
-  | { readonly kind: "localRateLimit"; readonly limit: LocalRateLimitConfig };
+  | { readonly kind: "localRateLimit"; readonly limit: LocalRateLimitConfig }
+  | { readonly kind: "statefulSession"; readonly session: StatefulSession };
 
 export interface RouteConfig {
   readonly name: string;

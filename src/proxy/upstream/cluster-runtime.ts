@@ -210,6 +210,18 @@ export class ClusterRuntime {
     return host;
   }
 
+  /** The host at `ip:port`, if the cluster has it and it is well enough to serve. */
+  hostByAddress(key: string): HostPool | undefined {
+    const host = this.#hosts.get(key);
+    if (host === undefined) return undefined;
+    const health = hostHealth(host.endpoint.edsHealth, {
+      isEjected: this.#outliers.isEjected(key),
+      failsActiveCheck: this.#checks.isFailing(key),
+      isDegraded: this.#checks.isDegraded(key),
+    });
+    return health === "healthy" || health === "degraded" ? host : undefined;
+  }
+
   /** The host of an ORIGINAL_DST cluster for a destination; made when it is new. */
   hostAt(destination: Destination): HostPool {
     const { address } = destination;

@@ -38,6 +38,7 @@ import {
   retryBackoffMs,
 } from "../core/retry-policy.ts";
 import type { HeaderSource } from "../core/route.ts";
+import { type SessionState, sessionHeader } from "../core/session-state.ts";
 import { mutateHeaders } from "../http1/header-mutation.ts";
 import { localReplyHead } from "../http1/local-reply.ts";
 import { setHost } from "../http1/set-host.ts";
@@ -65,6 +66,14 @@ import { openTcpTunnel } from "./tcp-tunnel.ts";
 const MAX_REPLAY_BYTES = 1_048_576;
 /** Without an upstream connection the client is read only this far. */
 const MAX_WAITING_BYTES = 65_536;
+
+/** A client's host, as its request names it, and where the answer says which it is. */
+export interface RequestSession {
+  readonly state: SessionState;
+  readonly isStrict: boolean;
+  /** `ip:port`; undefined when the client has none yet. */
+  readonly address: string | undefined;
+}
 
 /** What the route decided, for a request that is forwarded. */
 export interface ForwardPlan {
@@ -119,6 +128,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   answerMutation: HeaderMutation | undefined;
   #metadata: Map<string, MetadataValue> | undefined;
   virtualHost: VirtualHostConfig | undefined;
+  /** The host that the client stays with; undefined where no filter asks for it. */
+  session: RequestSession | undefined;
   /** Undefined where nothing is traced. */
   trace: RequestTrace | undefined;
   /** The cluster that the route chose for this request; undefined where it does not forward. */
@@ -518,12 +529,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     this.attemptCount = this.#isRetry ? this.attemptCount + 1 : 1;
     const host =
       plan.clusterConfig.originalDst === undefined
-        ? plan.cluster.pick(
-            this.#avoided(plan),
-            plan.retry?.hostSelectionRetryMaxAttempts ?? 0,
-            plan.hash?.hash,
-            this.#triedPriorities(plan),
-          )
+        ? this.#pick(plan)
         : plan.destination && plan.cluster.hostAt(plan.destination);
     if (host === undefined) {
       plan.cluster.stats.noneHealthy.add(1);
@@ -550,6 +556,32 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
             plan.tunnel !== undefined && plan.clusterConfig.http2.allowsConnect !== true,
           );
     if (!isAccepted) this.onReset("overflow", "");
+  }
+
+  #pick(plan: ForwardPlan): HostPool | undefined {
+    const { session } = this;
+    // As Envoy: a retry goes where it likes.
+    if (session?.address !== undefined && !this.#isRetry) {
+      const host = plan.cluster.hostByAddress(session.address);
+      if (host !== undefined || session.isStrict) return host;
+    }
+    return plan.cluster.pick(
+      this.#avoided(plan),
+      plan.retry?.hostSelectionRetryMaxAttempts ?? 0,
+      plan.hash?.hash,
+      this.#triedPriorities(plan),
+    );
+  }
+
+  /** Tells a client with a session which host it has, when that is news to it. */
+  #tellSession(headers: HeaderBlock): void {
+    const { session, upstreamHost } = this;
+    if (session === undefined || upstreamHost === undefined) return;
+    if (upstreamHost.key === session.address) return;
+    const nowSeconds = Math.trunc(this.context.clock.nowMs() / 1000);
+    const [name, value] = sessionHeader(session.state, upstreamHost.key, nowSeconds);
+    if (name === "set-cookie") headers.add(name, value);
+    else headers.set(name, value);
   }
 
   /** Which hosts a retry keeps away from; undefined = none. */
@@ -720,6 +752,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     if (route?.responseHeaders !== undefined) mutateHeaders(headers, route.responseHeaders, this);
     if (plan.hash?.setCookie !== undefined) headers.add("set-cookie", plan.hash.setCookie);
     for (const [name, value] of this.#answerHeaders) headers.set(name, value);
+    if (this.session !== undefined) this.#tellSession(headers);
     const serviceTimeMs = Math.trunc(this.upstreamServiceTimeMs ?? 0);
     headers.set("x-envoy-upstream-service-time", String(serviceTimeMs));
     this.#tellTrace(headers);

@@ -6,6 +6,7 @@ import { compileFault, HTTP_FAULT } from "./fault.ts";
 import { compileLocalRateLimit } from "./local-rate-limit.ts";
 import { compileRbac } from "./rbac.ts";
 import type { Scope } from "./scope.ts";
+import { compileStatefulSession, STATEFUL_SESSION_PER_ROUTE } from "./stateful-session.ts";
 
 /**
  * Compiles `typed_per_filter_config`, by the filters' names: what one route, virtual host or weighted
@@ -57,6 +58,15 @@ function compileOverride(
   );
   if (limit !== undefined) {
     return { kind: "localRateLimit", limit: compileLocalRateLimit(limit, context, scope) };
+  }
+  const session = unpackAny(STATEFUL_SESSION_PER_ROUTE, config);
+  if (session !== undefined) {
+    if (session.disabled === true || !session.stateful_session) return { kind: "disabled" };
+    const place = scope.at("stateful_session");
+    return {
+      kind: "statefulSession",
+      session: compileStatefulSession(session.stateful_session, place),
+    };
   }
   if ((config.value ?? []).length > 0) {
     scope.fail("per-route configuration of this filter is not supported");

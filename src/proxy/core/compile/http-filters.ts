@@ -9,6 +9,7 @@ import { compileJwt } from "./jwt.ts";
 import { compileLocalRateLimit } from "./local-rate-limit.ts";
 import { compileRbac } from "./rbac.ts";
 import type { Scope } from "./scope.ts";
+import { compileStatefulSession, STATEFUL_SESSION } from "./stateful-session.ts";
 
 const ROUTER_MESSAGE = "envoy.extensions.filters.http.router.v3.Router";
 const ROUTER = `type.googleapis.com/${ROUTER_MESSAGE}`;
@@ -65,6 +66,10 @@ function compileFilter(
   const limit = unpackAny(LOCAL_RATE_LIMIT, config);
   if (limit !== undefined) {
     return { ...own, kind: "localRateLimit", limit: compileLocalRateLimit(limit, context, place) };
+  }
+  const session = unpackAny(STATEFUL_SESSION, config);
+  if (session !== undefined) {
+    return { ...own, kind: "statefulSession", session: compileStatefulSession(session, place) };
   }
   const forward = unpackAny(FORWARD_PROXY, config);
   if (forward !== undefined) {
