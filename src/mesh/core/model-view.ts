@@ -7,11 +7,14 @@ import { compare } from "./model-object.ts";
 import type { MeshService } from "./model-services.ts";
 import { type HostImport, type MeshSidecar, sidecarOf } from "./model-sidecars.ts";
 import { destinationsOf, type MeshVirtualService } from "./model-virtual-services.ts";
+import { ruleCredentials } from "./translate/traffic-policy.ts";
 
 /** The mesh as one client sees it: what is exported to it, and imported by its Sidecar. */
 export interface MeshView extends MeshModel {
   readonly sidecar: MeshSidecar | undefined;
   readonly client: Client;
+  /** Credential names that rules give it: a gateway any, a sidecar those of rules that select it. */
+  readonly credentialNames: readonly string[];
 }
 
 /** Who looks. */
@@ -28,16 +31,33 @@ export interface Client {
  */
 export function viewKey(model: MeshModel, client: Client): string {
   const sidecar = sidecarFor(model, client);
+  const { labels, selecting } = distinctionsOf(model);
   return JSON.stringify([
     client.role,
     client.namespace,
     localityText(client.locality),
-    failoverLabels(model).map((key) => client.labels[key] ?? null),
+    labels.map((key) => client.labels[key] ?? null),
     sidecar === undefined ? null : [sidecar.namespace, sidecar.name],
-    ...model.destinationRules
-      .filter((rule) => rule.workloadSelector !== undefined && isFor(rule, client))
-      .map(({ name }) => name),
+    ...selecting.filter((rule) => isFor(rule, client)).map(({ name }) => name),
   ]);
+}
+
+/** By what clients of one namespace are told apart. */
+interface Distinctions {
+  readonly labels: readonly string[];
+  readonly selecting: readonly MeshDestinationRule[];
+}
+
+/** A key is asked for per proxy and push, the rules are looked through once per model. */
+const known = new WeakMap<MeshModel, Distinctions>();
+
+function distinctionsOf(model: MeshModel): Distinctions {
+  const seen = known.get(model);
+  if (seen !== undefined) return seen;
+  const selecting = model.destinationRules.filter((rule) => rule.workloadSelector !== undefined);
+  const made = { labels: failoverLabels(model), selecting };
+  known.set(model, made);
+  return made;
 }
 
 /** The view of a client. Cost: the number of services, VirtualServices and DestinationRules. */
@@ -45,6 +65,7 @@ export function viewOf(model: MeshModel, client: Client): MeshView {
   const sidecar = sidecarFor(model, client);
   const visible = visibleServices(model, client.namespace);
   const imports = sidecar?.imports;
+  const destinationRules = model.destinationRules.filter((rule) => isFor(rule, client));
   const virtualServices =
     imports === undefined
       ? model.virtualServices
@@ -58,7 +79,10 @@ export function viewOf(model: MeshModel, client: Client): MeshView {
     services,
     serviceByHost: new Map(services.map((service) => [service.host, service])),
     virtualServices,
-    destinationRules: model.destinationRules.filter((rule) => isFor(rule, client)),
+    destinationRules,
+    credentialNames: destinationRules
+      .filter((rule) => client.role === "router" || rule.workloadSelector !== undefined)
+      .flatMap(ruleCredentials),
   };
 }
 

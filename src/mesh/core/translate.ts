@@ -32,7 +32,6 @@ import {
 import { httpProxyListener } from "./translate/outbound-listener.ts";
 import { keySetClusters } from "./translate/request-authentication.ts";
 import { createResourceEncoder, type ResourceEncoder } from "./translate/resource-encoder.ts";
-import { ruleCredentials } from "./translate/traffic-policy.ts";
 import { httpProxyRoutes } from "./translate/virtual-hosts.ts";
 import type { ResourceSet, XdsResource } from "./xds-resource.ts";
 
@@ -211,11 +210,8 @@ function outbound(
 
 /** The credentials a proxy may ask for: a gateway's servers', and those of DestinationRules for it. */
 function credentialNames(view: MeshView, node: ProxyNode, model: MeshModel): readonly string[] {
-  const isGateway = node.role === "router";
-  const rules = view.destinationRules.filter(
-    (rule) => isGateway || rule.workloadSelector !== undefined,
-  );
-  return [...(isGateway ? gatewayCredentials(model, node) : []), ...rules.flatMap(ruleCredentials)];
+  const own = node.role === "router" ? gatewayCredentials(model, node) : [];
+  return [...own, ...view.credentialNames];
 }
 
 /** What the API says of a pod's labels counts; a proxy may still tell older ones. */
