@@ -33,6 +33,8 @@ export interface Recorded {
   readonly principal: string | undefined;
   readonly isMutualTls: boolean;
   readonly failureReason: string;
+  /** Of gRPC calls: how many messages went up and down. */
+  readonly messages: readonly [request: number, response: number] | undefined;
 }
 
 export interface ProxyFixture {
@@ -89,6 +91,10 @@ function copyOf(record: AccessLogRecord): Recorded {
     principal: record.downstreamPeerPrincipal,
     isMutualTls: record.isMutualTls,
     failureReason: record.upstreamTransportFailureReason,
+    messages: record.grpcMessages && [
+      record.grpcMessages.request.count,
+      record.grpcMessages.response.count,
+    ],
   };
 }
 

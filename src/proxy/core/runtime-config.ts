@@ -643,6 +643,12 @@ export interface RuntimeConfig {
   clusters(): Iterable<ClusterConfig>;
 }
 
+/** How many messages a gRPC call has carried so far. */
+export interface GrpcMessages {
+  readonly request: { readonly count: number };
+  readonly response: { readonly count: number };
+}
+
 /**
  * Everything known about a finished request; the data path fills one per request and hands it to
  * telemetry exactly once. Times are `performance.now()` milliseconds.
@@ -694,6 +700,8 @@ export interface AccessLogRecord {
   readonly metadata?: DynamicMetadata | undefined;
   /** Whether the request's content type is gRPC's. */
   readonly isGrpc: boolean;
+  /** Of a gRPC request that was forwarded. */
+  readonly grpcMessages?: GrpcMessages | undefined;
   readonly logType: AccessLogType;
   /** What access logs say about the client's TLS. */
   readonly downstreamTls?: TlsFacts | undefined;

@@ -17,6 +17,8 @@ const MAX_PEERS = 1000;
 const MAX_OUTCOMES = 200;
 const UNKNOWN = "unknown";
 const STATUS_LABELS: ReadonlySet<string> = new Set(["response_code", "grpc_response_status"]);
+/** Messages are counted while a call goes on: how it ends is no label of theirs. */
+const OUTCOME_LABELS: ReadonlySet<string> = new Set([...STATUS_LABELS, "response_flags"]);
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -27,6 +29,15 @@ interface RequestSeries {
   readonly duration: Histogram;
   readonly requestBytes: Histogram;
   readonly responseBytes: Histogram;
+  /** Of gRPC only; shared by the series that differ in their status alone. */
+  readonly messages: MessageSeries | undefined;
+}
+
+/** The two metrics of the messages in gRPC calls. */
+interface MessageSeries {
+  readonly labels: Labels;
+  request: number;
+  response: number;
 }
 
 /** The four TCP metrics of one label combination. */
@@ -56,6 +67,7 @@ export class RequestMetrics {
   readonly #self: PeerInfo;
   /** The authority: one series per distinct set of labels. */
   readonly #series = new Map<string, RequestSeries>();
+  readonly #messageSeries = new Map<string, MessageSeries>();
   readonly #tcpSeries = new Map<string, TcpSeries>();
   /** The shortcut: a new endpoint or cluster object simply misses once. */
   #byCluster = new WeakMap<ClusterConfig, WeakMap<EndpointConfig | ClusterConfig, BySource>>();
@@ -72,6 +84,9 @@ export class RequestMetrics {
     series.duration.observe(record.durationMs);
     series.requestBytes.observe(record.bytesReceived);
     series.responseBytes.observe(record.bytesSent);
+    if (series.messages === undefined || record.grpcMessages === undefined) return;
+    series.messages.request += record.grpcMessages.request.count;
+    series.messages.response += record.grpcMessages.response.count;
   }
 
   /** Counts a TCP connection, and what it will carry. */
@@ -127,11 +142,34 @@ export class RequestMetrics {
       ...of("istio_request_duration_milliseconds", (s) => s.duration),
       ...of("istio_request_bytes", (s) => s.requestBytes),
       ...of("istio_response_bytes", (s) => s.responseBytes),
+      ...this.#messageList("istio_request_messages_total", (s) => s.request),
+      ...this.#messageList("istio_response_messages_total", (s) => s.response),
       ...this.#tcpList("istio_tcp_connections_opened_total", (s) => s.opened),
       ...this.#tcpList("istio_tcp_connections_closed_total", (s) => s.closed),
       ...this.#tcpList("istio_tcp_received_bytes_total", (s) => s.receivedBytes),
       ...this.#tcpList("istio_tcp_sent_bytes_total", (s) => s.sentBytes),
     ];
+  }
+
+  #messageList(name: string, pick: (series: MessageSeries) => number): Series[] {
+    return [...this.#messageSeries.values()].map((series) => ({
+      name,
+      labels: series.labels,
+      kind: "counter",
+      value: pick(series),
+    }));
+  }
+
+  #messagesOf(labels: Labels): MessageSeries | undefined {
+    if (labels["request_protocol"] !== "grpc") return undefined;
+    const named = Object.entries(labels).filter(([name]) => !OUTCOME_LABELS.has(name));
+    const key = named.map(([, value]) => value).join("\u0000");
+    let series = this.#messageSeries.get(key);
+    if (series === undefined) {
+      series = { labels: Object.fromEntries(named), request: 0, response: 0 };
+      this.#messageSeries.set(key, series);
+    }
+    return series;
   }
 
   #tcpList(name: string, pick: (series: TcpSeries) => number): Series[] {
@@ -222,6 +260,7 @@ export class RequestMetrics {
         duration: new Histogram(),
         requestBytes: new Histogram(),
         responseBytes: new Histogram(),
+        messages: this.#messagesOf(bounded),
       };
       this.#series.set(key, series);
     }

@@ -4,6 +4,7 @@ import type {
   AccessLogType,
   ClusterConfig,
   EndpointConfig,
+  GrpcMessages,
   HeaderMutation,
   HttpConnectionManagerConfig,
   MirrorPolicy,
@@ -18,6 +19,7 @@ import type {
 import type { ProxyContext } from "../context.ts";
 import { isInternalRequest, trustedRemoteIp } from "../core/forwarded-for.ts";
 import { grpcStatusOf, isGrpcContentType } from "../core/grpc.ts";
+import { GrpcMessageCounter } from "../core/grpc-messages.ts";
 import type { RequestHash } from "../core/hash-policy.ts";
 import type { RequestHead, ResponseHead } from "../core/http1/head-parser.ts";
 import type { HeaderBlock } from "../core/http1/header-block.ts";
@@ -157,6 +159,8 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #phase: Phase = "start";
   #plan: ForwardPlan | undefined;
   #sample: number | undefined;
+  /** Of a gRPC call only. */
+  #messages: { request: GrpcMessageCounter; response: GrpcMessageCounter } | undefined;
   #host: HostPool | undefined;
   /** Of the latest try, over or not. */
   #lastHost: HostPool | undefined;
@@ -250,6 +254,9 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     // As Envoy: its Zipkin tracer does not tell.
     if (this.manager.tracing?.tracer.kind !== "opentelemetry") return undefined;
     return this.trace?.context?.spanId;
+  }
+  get grpcMessages(): GrpcMessages | undefined {
+    return this.#messages;
   }
   get routeMetadata(): DynamicMetadata | undefined {
     return this.route?.metadata;
@@ -416,6 +423,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
 
   onRequestData(bytes: Buffer, start: number, end: number): void {
     this.bytesReceived += end - start;
+    if (this.#messages !== undefined) this.#messages.request.add(bytes, start, end);
     if (this.#phase === "finished" || this.#phase === "responding") {
       // The response overtook the request; what the upstream still takes, it gets.
       this.#upstream?.writeData(bytes, start, end);
@@ -505,6 +513,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   forward(plan: ForwardPlan): void {
     this.#plan = plan;
     this.upstreamCluster = plan.clusterConfig;
+    if (this.isGrpc) this.#countMessages();
     if (plan.streamDurationMs > 0) {
       this.#streamTimeout = new Deadline(this);
       this.context.deadlines.arm(this.#streamTimeout, plan.streamDurationMs);
@@ -582,6 +591,12 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
     const [name, value] = sessionHeader(session.state, upstreamHost.key, nowSeconds);
     if (name === "set-cookie") headers.add(name, value);
     else headers.set(name, value);
+  }
+
+  #countMessages(): void {
+    this.#messages = { request: new GrpcMessageCounter(), response: new GrpcMessageCounter() };
+    // What a delay has held back.
+    for (const bytes of this.#body ?? []) this.#messages.request.add(bytes, 0, bytes.length);
   }
 
   /** Which hosts a retry keeps away from; undefined = none. */
@@ -781,6 +796,7 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   onResponseData(bytes: Buffer, start: number, end: number): void {
     if (this.#phase !== "responding") return;
     this.bytesSent += end - start;
+    if (this.#messages !== undefined) this.#messages.response.add(bytes, start, end);
     if (this.#perTryIdleTimeout !== undefined) this.#touchTry();
     this.downstream.writeData(bytes, start, end);
   }

@@ -138,7 +138,7 @@ test("gRPC: messages larger than every window", async (t) => {
 });
 
 test("gRPC: a stream both ways, message by message", async (t) => {
-  const { client } = await setUp(t);
+  const { client, proxy } = await setUp(t);
   const call = client.makeBidiStreamRequest("/test.Echo/Chat", identity, identity, new Metadata());
   const answers: string[] = [];
   const ended = new Promise<void>((resolve) => {
@@ -152,6 +152,8 @@ test("gRPC: a stream both ways, message by message", async (t) => {
   call.write(Buffer.from("m0"));
   await ended;
   assert.deepEqual(answers, ["re:m0", "re:m1", "re:m2", "re:m3", "re:m4"]);
+  await waitFor(() => proxy.records.length > 0);
+  assert.deepEqual(proxy.records[0]?.messages, [answers.length, answers.length]);
 });
 
 test("gRPC: UNAVAILABLE in trailers only is retried where the route says so", async (t) => {

@@ -97,6 +97,33 @@ function parse(text: string): Map<string, number> {
   return out;
 }
 
+test("messages of gRPC calls are counted, however the calls end", () => {
+  const t = telemetry();
+  const call = {
+    upstreamCluster: reviews,
+    upstreamHost: reviews.endpoints[0],
+    isGrpc: true,
+    grpcMessages: { request: { count: 2 }, response: { count: 5 } },
+  };
+  t.requestFinished(record(call), []);
+  t.requestFinished(record({ ...call, responseCode: 503, responseFlags: "UF" }), []);
+  t.requestFinished(record({ ...call, isGrpc: false, grpcMessages: undefined }), []);
+  const of = (name: string) => t.series().filter((series) => series.name === name);
+  const [sent, received] = [
+    of("istio_request_messages_total"),
+    of("istio_response_messages_total"),
+  ];
+  assert.deepEqual(
+    [sent, received].map((list) => list.map((series) => series.kind === "counter" && series.value)),
+    [[4], [10]],
+  );
+  assert.equal(sent[0]?.labels["request_protocol"], "grpc");
+  assert.equal(sent[0]?.labels["destination_workload"], "reviews-v2");
+  for (const label of ["response_code", "response_flags", "grpc_response_status"]) {
+    assert.ok(!(label in (sent[0]?.labels ?? {})), label);
+  }
+});
+
 test("an outbound request counts at the source with the labels of both workloads", () => {
   const t = telemetry();
   const upstream = { upstreamCluster: reviews, upstreamHost: reviews.endpoints[0] };
