@@ -69,7 +69,8 @@ export type PathMatcher =
   | { readonly kind: "exact"; readonly path: string; readonly ignoreCase: boolean }
   | { readonly kind: "prefix"; readonly prefix: string; readonly ignoreCase: boolean }
   | { readonly kind: "pathSeparatedPrefix"; readonly prefix: string; readonly ignoreCase: boolean }
-  | { readonly kind: "regex"; readonly regex: RegExp }
+  /** With `variables` it came of a path template: the names of its groups. */
+  | { readonly kind: "regex"; readonly regex: RegExp; readonly variables?: readonly string[] }
   /** Requests with the method CONNECT, and no others. */
   | { readonly kind: "connect" };
 

@@ -308,6 +308,30 @@ const RBAC: readonly (readonly [
     ],
   ],
   [
+    "template",
+    {
+      rules: rules("DENY", [
+        {
+          uri_template: {
+            name: "envoy.path.match.uri_template.uri_template_matcher",
+            typed_config: {
+              "@type":
+                "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
+              path_template: "/rbac/template/*/admin/{rest=**}",
+            },
+          },
+        },
+      ]),
+    },
+    [
+      ["/a/admin/b/c", "", 403],
+      ["/a/admin/", "", 403],
+      ["/a/b/admin/c", "", 200],
+      ["/a/admin", "", 200],
+      ["/a/public?x=/rbac/template/a/admin/b", "", 200],
+    ],
+  ],
+  [
     "allow",
     { rules: rules("ALLOW", [{ any: true }], [user("jason")]) },
     [

@@ -199,7 +199,7 @@ const refused: readonly [name: string, json: object, message: RegExp][] = [
   [
     "a rewrite by template",
     one(to({ prefix: "/" }, { path_rewrite_policy: { name: "x" } })),
-    /route\.path_rewrite_policy: is not supported/,
+    /route\.path_rewrite_policy\.typed_config: must be a UriTemplateRewriteConfig/,
   ],
   [
     "an unknown retry priority",

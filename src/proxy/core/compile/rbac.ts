@@ -12,6 +12,7 @@ import type { RbacConfig, RbacPredicate, RbacRules } from "../rbac.ts";
 import { compileMetadataMatcher } from "./metadata-matcher.ts";
 import type { Scope } from "./scope.ts";
 import { compileHeaderMatcher, compileStringMatcher } from "./string-matcher.ts";
+import { compilePathTemplate } from "./uri-template.ts";
 
 const ACTIONS = ["allow", "deny", "log"] as const;
 const never: RbacPredicate = () => false;
@@ -77,6 +78,11 @@ function compilePermission(permission: Permission, scope: Scope): RbacPredicate 
   if (permission.any === true) return () => true;
   if (permission.header) return header(permission.header, scope.at("header"));
   if (permission.url_path) return urlPath(permission.url_path, scope.at("url_path"));
+  if (permission.uri_template) {
+    const place = scope.at("uri_template", "typed_config");
+    const regex = compilePathTemplate(permission.uri_template.typed_config, place)?.regex;
+    return ({ urlPath: path }) => path !== undefined && regex?.test(path) === true;
+  }
   if (permission.destination_ip) {
     const test = cidr(permission.destination_ip, scope.at("destination_ip"));
     return ({ destinationIp }) => test(destinationIp);

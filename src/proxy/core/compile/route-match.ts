@@ -5,6 +5,7 @@ import { fraction } from "./fraction.ts";
 import { compileRegex } from "./regex.ts";
 import type { Scope } from "./scope.ts";
 import { compileHeaderMatcher, compileQueryMatcher } from "./string-matcher.ts";
+import { compilePathTemplate } from "./uri-template.ts";
 
 /** Compiles a RouteMatch: of a route, or of a filter's rule. Problems go to `scope`. */
 export function compileRouteMatch(
@@ -14,9 +15,7 @@ export function compileRouteMatch(
   if (!message) scope.fail("is required");
   const match = message ?? {};
   const path = compilePath(match, scope);
-  for (const field of ["path_match_policy", "tls_context"] as const) {
-    if (match[field]) scope.at(field).fail("is not supported");
-  }
+  if (match.tls_context) scope.at("tls_context").fail("is not supported");
   if ((match.dynamic_metadata ?? []).length > 0) {
     scope.at("dynamic_metadata").fail("is not supported");
   }
@@ -57,6 +56,11 @@ function compilePath(match: RouteMatch, scope: Scope): PathMatcher {
     return { kind: "regex", regex: regex ?? /$^/ };
   }
   if (match.connect_matcher) return { kind: "connect" };
+  if (match.path_match_policy) {
+    const place = scope.at("path_match_policy", "typed_config");
+    const template = compilePathTemplate(match.path_match_policy.typed_config, place);
+    return { kind: "regex", regex: /$^/, ...template };
+  }
   scope.fail("must set one of prefix, path, safe_regex, connect_matcher, path_separated_prefix");
   return { kind: "prefix", prefix: "/", ignoreCase: false };
 }

@@ -7,6 +7,7 @@ import {
   type envoy_config_route_v3_RouteConfiguration,
   type envoy_config_route_v3_VirtualHost,
   structToJson,
+  unpackAny,
 } from "../../../xds/index.ts";
 import type { MetadataValue } from "../metadata.ts";
 import type { RouteTimeouts } from "../route-timeouts.ts";
@@ -34,6 +35,7 @@ import { compileRouteMatch } from "./route-match.ts";
 import type { Scope } from "./scope.ts";
 import { compileDecorator, compileRouteTracing } from "./tracing.ts";
 import { compileUpgrades } from "./upgrade.ts";
+import { compileTemplateRewrite } from "./uri-template.ts";
 import { compileVirtualHosts, type DomainEntry } from "./virtual-hosts.ts";
 
 /** Envoy's default for a route without a timeout. */
@@ -198,7 +200,7 @@ function compileAction(
   }
   if (route.redirect) return compileRedirect(route.redirect, path, scope.at("redirect"));
   if (!route.route) scope.fail("must set one of route, redirect, direct_response");
-  return compileForward(route.route ?? {}, scope.at("route"), around);
+  return compileForward(route.route ?? {}, path, scope.at("route"), around);
 }
 
 function compileDirectResponse(
@@ -219,6 +221,7 @@ function compileDirectResponse(
 
 function compileForward(
   action: envoy_config_route_v3_RouteAction,
+  path: PathMatcher,
   scope: Scope,
   around: Surroundings,
 ): RouteActionConfig {
@@ -240,7 +243,9 @@ function compileForward(
     // The route's policy replaces the virtual host's as a whole.
     retry: compileRetryPolicy(action.retry_policy, scope.at("retry_policy")) ?? around.hostRetry,
     prefixRewrite: action.prefix_rewrite || undefined,
-    regexRewrite: compileRegexRewrite(action.regex_rewrite, scope.at("regex_rewrite")),
+    regexRewrite:
+      compileRegexRewrite(action.regex_rewrite, scope.at("regex_rewrite")) ??
+      compilePathRewrite(action, path, scope.at("path_rewrite_policy", "typed_config")),
     hostRewrite: compileHostRewrite(action, scope),
     hashPolicies: compileHashPolicies(action.hash_policy ?? [], scope.at("hash_policy")),
     mirrors: (action.request_mirror_policies ?? []).map((mirror, i) => {
@@ -257,6 +262,30 @@ function compileForward(
     clusterNotFoundStatus:
       CLUSTER_NOT_FOUND_STATUS[action.cluster_not_found_response_code ?? 0] ?? 503,
   };
+}
+
+const URI_TEMPLATE_REWRITE =
+  "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig";
+
+/** As Envoy: a template is rewritten by a template, and nothing else is. */
+function compilePathRewrite(
+  { path_rewrite_policy: policy, prefix_rewrite, regex_rewrite }: envoy_config_route_v3_RouteAction,
+  path: PathMatcher,
+  scope: Scope,
+): ReturnType<typeof compileTemplateRewrite> {
+  if (!policy) return undefined;
+  const config = unpackAny(URI_TEMPLATE_REWRITE, policy.typed_config);
+  if (config === undefined) scope.fail("must be a UriTemplateRewriteConfig");
+  if (prefix_rewrite || regex_rewrite) scope.fail("must not be set together with another rewrite");
+  if (path.kind !== "regex" || path.variables === undefined) {
+    scope.fail("needs a path_match_policy of URI templates");
+    return undefined;
+  }
+  return compileTemplateRewrite(
+    config?.path_template_rewrite ?? "",
+    { regex: path.regex, variables: path.variables },
+    scope.at("path_template_rewrite"),
+  );
 }
 
 function compileTimeouts(action: envoy_config_route_v3_RouteAction): RouteTimeouts {
@@ -301,7 +330,6 @@ function refuseUnsupported(action: envoy_config_route_v3_RouteAction, scope: Sco
   if (action.weighted_clusters?.header_name) {
     scope.at("weighted_clusters", "header_name").fail("is not supported");
   }
-  if (action.path_rewrite_policy) scope.at("path_rewrite_policy").fail("is not supported");
   if (action.internal_redirect_policy) {
     scope.at("internal_redirect_policy").fail("is not supported");
   }
