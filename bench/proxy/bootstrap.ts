@@ -16,12 +16,15 @@ export interface ProxyPlan {
   readonly downstreamTls: "none" | "server" | "mutual";
   readonly upstreamTls: boolean;
   readonly certificates: Certificates | undefined;
+  /** Every filter a sidecar of a busy mesh has, a JSON access log and tracing of one request in a hundred. */
+  readonly hasAllFeatures: boolean;
 }
 
 /** A bootstrap with one listener; HTTP is split 90/10 where there are two upstreams. Stats on, access log off. */
 export function bootstrapOf(plan: ProxyPlan): object {
   const names = plan.upstreams.map((_, i) => (i === 0 ? "primary" : "canary"));
-  const network = plan.kind === "http" ? httpConnectionManager(names) : tcpProxy();
+  const network =
+    plan.kind === "http" ? httpConnectionManager(names, plan.hasAllFeatures) : tcpProxy();
   return {
     node: { id: "bench", cluster: "bench" },
     admin: { address: address(plan.admin) },
@@ -43,7 +46,7 @@ export function bootstrapOf(plan: ProxyPlan): object {
   };
 }
 
-function httpConnectionManager(clusters: readonly string[]): object {
+function httpConnectionManager(clusters: readonly string[], hasAllFeatures: boolean): object {
   const target =
     clusters.length === 1
       ? { cluster: clusters[0] }
@@ -66,12 +69,101 @@ function httpConnectionManager(clusters: readonly string[]): object {
         },
       ],
     },
+    ...(hasAllFeatures ? { access_log: [accessLog()], tracing: tracing() } : {}),
     http_filters: [
+      ...(hasAllFeatures ? filters() : []),
       {
         name: "envoy.filters.http.router",
         typed_config: { "@type": `${TYPE}envoy.extensions.filters.http.router.v3.Router` },
       },
     ],
+  };
+}
+
+function filters(): readonly object[] {
+  const http = `${TYPE}envoy.extensions.filters.http`;
+  const percentage = { numerator: 0 };
+  const bucket = { max_tokens: 1_000_000_000, tokens_per_fill: 1_000_000_000, fill_interval: "1s" };
+  const always = { default_value: { numerator: 100 }, runtime_key: "bench" };
+  const anyone = { permissions: [{ any: true }], principals: [{ any: true }] };
+  const nobody = { header: { name: "x-blocked", present_match: true } };
+  const denied = { permissions: [nobody], principals: [{ any: true }] };
+  return [
+    { name: "envoy.filters.http.cors", typed_config: { "@type": `${http}.cors.v3.Cors` } },
+    {
+      name: "deny",
+      typed_config: {
+        "@type": `${http}.rbac.v3.RBAC`,
+        rules: { action: "DENY", policies: { denied } },
+      },
+    },
+    {
+      name: "allow",
+      typed_config: {
+        "@type": `${http}.rbac.v3.RBAC`,
+        rules: { action: "ALLOW", policies: { anyone } },
+      },
+    },
+    {
+      name: "envoy.filters.http.local_ratelimit",
+      typed_config: {
+        "@type": `${http}.local_ratelimit.v3.LocalRateLimit`,
+        stat_prefix: "bench",
+        token_bucket: bucket,
+        filter_enabled: always,
+        filter_enforced: always,
+      },
+    },
+    {
+      name: "envoy.filters.http.fault",
+      typed_config: {
+        "@type": `${http}.fault.v3.HTTPFault`,
+        abort: { http_status: 500, percentage },
+      },
+    },
+  ];
+}
+
+/** The fields of the textbook's access log. */
+function accessLog(): object {
+  const json_format = {
+    start_time: "%START_TIME%",
+    method: "%REQ(:METHOD)%",
+    path: "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    protocol: "%PROTOCOL%",
+    response_code: "%RESPONSE_CODE%",
+    response_flags: "%RESPONSE_FLAGS%",
+    bytes_received: "%BYTES_RECEIVED%",
+    bytes_sent: "%BYTES_SENT%",
+    duration: "%DURATION%",
+    request_id: "%REQ(X-REQUEST-ID)%",
+    authority: "%REQ(:AUTHORITY)%",
+    upstream_host: "%UPSTREAM_HOST%",
+    upstream_cluster: "%UPSTREAM_CLUSTER%",
+    user_agent: "%REQ(USER-AGENT)%",
+  };
+  return {
+    name: "json",
+    typed_config: {
+      "@type": `${TYPE}envoy.extensions.access_loggers.file.v3.FileAccessLog`,
+      path: "/dev/null",
+      log_format: { json_format },
+    },
+  };
+}
+
+function tracing(): object {
+  return {
+    random_sampling: { value: 1 },
+    provider: {
+      name: "envoy.tracers.zipkin",
+      typed_config: {
+        "@type": `${TYPE}envoy.config.trace.v3.ZipkinConfig`,
+        collector_cluster: "primary",
+        collector_endpoint: "/1k",
+        collector_endpoint_version: "HTTP_JSON",
+      },
+    },
   };
 }
 

@@ -13,6 +13,7 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { makeCertificates } from "./certificates.ts";
 import {
+  buildSerin,
   type Contender,
   contenders,
   type Running,
@@ -47,6 +48,7 @@ interface Sample {
 
 const { values } = parseArgs({
   options: {
+    help: { type: "boolean", short: "h" },
     scenario: { type: "string" },
     report: { type: "string" },
     rounds: { type: "string", default: "3" },
@@ -54,6 +56,13 @@ const { values } = parseArgs({
     only: { type: "string" },
   },
 });
+if (values.help === true) {
+  console.log(`npm run bench:proxy -- [--scenario NAME,…] [--rounds N] [--seconds N] [--only serin,envoy] [--report FILE]
+
+Scenarios:
+${SCENARIOS.map(({ name, title }) => `  ${name.padEnd(10)} ${title}`).join("\n")}`);
+  process.exit(0);
+}
 const rounds = Number(values.rounds);
 const seconds = Number(values.seconds);
 const needed = ["taskset", "wrk", "h2load", "nginx", "openssl"];
@@ -86,6 +95,7 @@ try {
 
 async function main(): Promise<void> {
   const certificates = makeCertificates(dir);
+  const entry = buildSerin(dir);
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, inner = 0] = await freePorts(8);
   const ports: ScenarioPorts = { proxies: [a, b], admins: [c, d], http1: [e, f], http2: g };
   const command = upstreamCommand(dir, ports, inner);
@@ -96,7 +106,7 @@ async function main(): Promise<void> {
     for (const scenario of SCENARIOS) {
       if (wanted !== undefined && !wanted.includes(scenario.name)) continue;
       console.log(`\n${scenario.name}: ${scenario.title}`);
-      const all = contenders(dir, scenario, ports, certificates);
+      const all = contenders(dir, entry, scenario, ports, certificates);
       const chosen = all.filter(
         ({ name }) => values.only === undefined || values.only.split(",").includes(name),
       );
@@ -331,7 +341,7 @@ function markdown(document: {
     `# ${document.scenario}: ${document.title}`,
     "",
     `${document.date}; ${machine["cpu"]}, ${machine["cores"]} cores, ${machine["os"]}, Node ${machine["node"]}.`,
-    `Each contender on one core, load generator and upstream (nginx) on another; telemetry on, access log off; median of ${document.rounds} interleaved rounds.`,
+    `Each contender on one core, load generator and upstream (nginx) on another; published build; median of ${document.rounds} interleaved rounds.`,
     "",
     `| contender | rps at saturation | CPU ms per 1000 |${rates.map((rate) => ` p50 / p99 ms at ${rate} rps |`).join("")} RSS MB idle → loaded |`,
     `| --- | ---: | ---: |${rates.map(() => " ---: |").join("")} ---: |`,

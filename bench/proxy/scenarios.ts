@@ -42,6 +42,7 @@ const plain = {
   downstreamTls: "none",
   upstreamTls: false,
   certificates: undefined,
+  hasAllFeatures: false,
 } as const;
 
 const single = (ports: ScenarioPorts): ProxyPlan => ({
@@ -83,6 +84,15 @@ export const SCENARIOS: readonly Scenario[] = [
     withOthers: true,
     load: { tool: "wrk", path: "/1k", connections: 32 },
     plans: (ports) => [single(ports)],
+    direct: toHttp1,
+  },
+  {
+    name: "h1-full",
+    title:
+      "HTTP/1.1 keep-alive, 1 KB, with authorization, rate limit, faults, CORS, a JSON access log and tracing of 1 %",
+    withOthers: true,
+    load: { tool: "wrk", path: "/1k", connections: 32 },
+    plans: (ports) => [{ ...single(ports), hasAllFeatures: true }],
     direct: toHttp1,
   },
   {
