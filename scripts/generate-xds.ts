@@ -203,10 +203,10 @@ const generated = await promisify(pbjs.main)([
   jsonPath,
 ]);
 // Unset 64-bit fields read as the number 0, whether or not somebody has installed `long`.
-const numbersOnly = generated.replaceAll(
-  /\$util\.Long \? \$util\.Long\.fromBits\(0,0,\w+\) : 0/g,
-  "0",
-);
+const numbersOnly = generated
+  .replaceAll(/\$util\.Long \? \$util\.Long\.fromBits\(0,0,\w+\) : 0/g, "0")
+  // Half of the text is indentation, and Node keeps the text of what it runs in memory.
+  .replaceAll(/^ +/gm, "");
 writeFileSync(join(outDir, "messages.cjs"), numbersOnly);
 writeFileSync(join(outDir, "messages.d.cts"), typesOf());
 writeFileSync(stampPath, stamp);
