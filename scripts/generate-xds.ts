@@ -130,7 +130,9 @@ for (const [name, fields] of wanted) {
         continue;
       }
     }
-    const entry: FieldJson = { type: resolved ? resolved.fullName : field.type, id: field.id };
+    // protobufjs does not resolve the type of a field that "@add" gave.
+    const ownType = field.type.includes(".") ? `.${field.type}` : field.type;
+    const entry: FieldJson = { type: resolved ? resolved.fullName : ownType, id: field.id };
     if (field.repeated) entry.rule = "repeated";
     if (field.map) entry.keyType = field.keyType;
     json.fields[field.name] = entry;

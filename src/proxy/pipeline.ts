@@ -5,7 +5,7 @@ import { normalizeHost } from "./core/host-normalization.ts";
 import { rewrittenHost } from "./core/host-rewrite.ts";
 import { parseHostPort, requestedDestination } from "./core/original-dst.ts";
 import { normalizeRequestTarget } from "./core/path-normalization.ts";
-import { connectRoutes, pathOf, pickWeighted, rewritePath, selectRoute } from "./core/route.ts";
+import { connectRoutes, pathOf, pickAt, rewritePath, selectRoute } from "./core/route.ts";
 import { allowsUpgrade, wantedUpgrade } from "./core/upgrade.ts";
 import { runFilters } from "./filters.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
@@ -238,14 +238,27 @@ function redirect(
 
 /** Before the filters, so that what they answer counts for the cluster it kept from (as in Envoy). */
 function chooseCluster(exchange: Exchange, action: ForwardAction): void {
-  const { context, config } = exchange;
-  const random = action.clusters.length > 1 ? context.random() : 0;
-  const choice = pickWeighted(action.clusters, action.totalWeight, random);
+  const { config } = exchange;
+  const { clusters } = action;
+  const choice = clusters.length === 1 ? clusters[0] : pickAt(clusters, pointOf(exchange, action));
   exchange.clusterChoice = choice;
   if (choice === undefined) return;
   const { clusterHeader } = choice;
   const name = clusterHeader === undefined ? choice.cluster : (exchange.get(clusterHeader) ?? "");
   exchange.upstreamCluster = config.cluster(name);
+}
+
+/** Where the request falls among the weights of the route's clusters. Source: Envoy's WeightedCluster. */
+function pointOf(exchange: Exchange, action: ForwardAction): number {
+  const { totalWeight, clusterChoice } = action;
+  if (clusterChoice.kind === "hash") {
+    const { hash } = hashOf(exchange, action);
+    if (hash !== undefined) return Number(hash % BigInt(totalWeight));
+  } else if (clusterChoice.kind === "header") {
+    const text = exchange.get(clusterChoice.name) ?? "";
+    if (/^\d{1,20}$/.test(text)) return Number(BigInt(text) % BigInt(totalWeight));
+  }
+  return exchange.context.random() * totalWeight;
 }
 
 function count(exchange: Exchange, stat: string): void {

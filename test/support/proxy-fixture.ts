@@ -227,6 +227,7 @@ export function forwardTo(
       responseHeaders: undefined,
       filterOverrides: undefined,
     })),
+    clusterChoice: { kind: "random" },
     totalWeight: entries.reduce((sum, [, weight]) => sum + weight, 0),
     timeouts: timeouts(0),
     idleTimeoutMs: undefined,

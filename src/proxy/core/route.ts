@@ -115,11 +115,18 @@ export function pickWeighted<Choice extends { readonly weight: number }>(
   totalWeight: number,
   random: number,
 ): Choice | undefined {
-  if (choices.length === 1) return choices[0];
-  let point = random * totalWeight;
+  return choices.length === 1 ? choices[0] : pickAt(choices, random * totalWeight);
+}
+
+/** Picks the choice that `point`, in [0, sum of weights), falls on when all lie in a row. */
+export function pickAt<Choice extends { readonly weight: number }>(
+  choices: readonly Choice[],
+  point: number,
+): Choice | undefined {
+  let rest = point;
   for (const choice of choices) {
-    point -= choice.weight;
-    if (point < 0) return choice;
+    rest -= choice.weight;
+    if (rest < 0) return choice;
   }
   return choices.findLast((choice) => choice.weight > 0);
 }

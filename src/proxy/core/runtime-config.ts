@@ -146,12 +146,20 @@ export interface MirrorPolicy {
   readonly appendShadowSuffix: boolean;
 }
 
+/** What decides among the clusters of a route, by their weights. */
+export type ClusterChoice =
+  | { readonly kind: "random" }
+  | { readonly kind: "hash" }
+  | { readonly kind: "header"; readonly name: string };
+
 export type RouteActionConfig =
   | {
       readonly kind: "forward";
       /** One entry for a plain `cluster`. `totalWeight` is the sum. */
       readonly clusters: readonly WeightedClusterChoice[];
       readonly totalWeight: number;
+      /** What picks among several clusters: chance, the hash policies, or a header with a number. */
+      readonly clusterChoice: ClusterChoice;
       readonly timeouts: RouteTimeouts;
       /** In place of the connection manager's; undefined = that. 0 = none. */
       readonly idleTimeoutMs: number | undefined;

@@ -77,22 +77,27 @@ export function routeAction(
       ...headerFields(route.headers),
     };
   }
+  const isHashed = (hashing?.length ?? 0) > 0;
   const targets = targetsOf(route);
   const only = targets.length === 1 ? targets[0] : undefined;
   const host = route.rewrite?.authority ?? hostOf(only?.headers) ?? hostOf(route.headers);
   return {
     route: {
       ...(only === undefined
-        ? { weighted_clusters: { clusters: targets.map((to) => weightedCluster(to, clusterOf)) } }
+        ? {
+            weighted_clusters: {
+              clusters: targets.map((to) => weightedCluster(to, clusterOf)),
+              // A user whose requests hash to a host stays on the version of that host.
+              ...(isHashed ? { use_hash_policy: { value: true } } : {}),
+            },
+          }
         : { cluster: clusterOf(only.destination) }),
       ...timeoutFields(durationMs(route.timeout) ?? 0),
       ...rewriteFields(route, match),
       ...(host === undefined || host === "" ? {} : { host_rewrite_literal: host }),
       ...retryFields(route.retries),
       ...mirrorFields(route, clusterOf),
-      ...(hashing === undefined || hashing === null || hashing.length === 0
-        ? {}
-        : { hash_policy: hashing }),
+      ...(isHashed ? { hash_policy: hashing } : {}),
     },
     ...mergedHeaders(route, only),
     ...filterFields(route),

@@ -12,6 +12,7 @@ import {
 import type { MetadataValue } from "../metadata.ts";
 import type { RouteTimeouts } from "../route-timeouts.ts";
 import type {
+  ClusterChoice,
   FilterOverride,
   PathMatcher,
   RetryPolicy,
@@ -237,6 +238,7 @@ function compileForward(
     upgrades: compileUpgrades(upgrades, scope.at("upgrade_configs")),
     terminatesConnect: terminatesConnect(upgrades, scope.at("upgrade_configs")),
     totalWeight: clusters.reduce((sum, choice) => sum + choice.weight, 0),
+    clusterChoice: clusterChoice(action, scope),
     isHighPriority: (action.priority ?? 0) === 1,
     timeouts: compileTimeouts(action),
     idleTimeoutMs: durationToMs(action.idle_timeout),
@@ -327,12 +329,23 @@ function refuseUnsupported(action: envoy_config_route_v3_RouteAction, scope: Sco
   if (action.retry_policy_typed_config) {
     scope.at("retry_policy_typed_config").fail("is not supported");
   }
-  if (action.weighted_clusters?.header_name) {
-    scope.at("weighted_clusters", "header_name").fail("is not supported");
-  }
   if (action.internal_redirect_policy) {
     scope.at("internal_redirect_policy").fail("is not supported");
   }
+}
+
+function clusterChoice(
+  { weighted_clusters: weighted }: envoy_config_route_v3_RouteAction,
+  scope: Scope,
+): ClusterChoice {
+  const byHash = weighted?.use_hash_policy?.value === true;
+  if (!weighted?.header_name) return byHash ? { kind: "hash" } : { kind: "random" };
+  if (byHash) {
+    scope
+      .at("weighted_clusters", "use_hash_policy")
+      .fail("must not be set together with header_name");
+  }
+  return { kind: "header", name: weighted.header_name.toLowerCase() };
 }
 
 const PLAIN_CHOICE = {

@@ -627,6 +627,9 @@ test("consistent hashing: the clusters hash, and the routes say by what, each de
   const routes = reviewsRoutes([{ route: [to("v1", 60), to("v2", 40)] }], { rules: [rule] });
   const byUser = { header: { header_name: "x-user" } };
   assert.deepEqual(action(routes)["hash_policy"], [byUser, { query_parameter: { name: "id" } }]);
+  // A user stays on one version at the stated weight.
+  const { use_hash_policy } = action(routes)["weighted_clusters"] as Json;
+  assert.equal(use_hash_policy, true);
   const set = translated(mesh(bookinfo(), { destinationRules: [rule] }));
   const cluster = (name: string) =>
     resourceJson(set, "envoy.config.cluster.v3.Cluster", name) as Json;
