@@ -7,6 +7,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>
   demo: () => import("./commands/demo.ts"),
   get: () => import("./commands/get.ts"),
   proxy: () => import("./commands/proxy.ts"),
+  "proxy-config": () => import("./commands/proxy-config.ts"),
   init: () => import("./commands/init.ts"),
   version: () => import("./commands/version.ts"),
 };
@@ -94,7 +95,7 @@ async function help(name: string | undefined, io: CommandIo): Promise<number> {
   const rows: string[] = [];
   for (const loader of Object.values(COMMANDS)) {
     const { command } = await loader();
-    rows.push(`  ${command.name.padEnd(10)} ${command.summary}`);
+    rows.push(`  ${command.name.padEnd(12)} ${command.summary}`);
   }
   io.stdout.write(`Serin: progressive delivery with the mesh included.
 

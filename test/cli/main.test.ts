@@ -8,12 +8,12 @@ const serin = (...args: string[]) =>
 test("serin --help lists every command and exits 0", () => {
   const { status, stdout } = serin("--help");
   assert.equal(status, 0);
-  for (const name of ["up", "demo", "get", "proxy", "version"]) {
+  for (const name of ["up", "demo", "get", "proxy", "proxy-config", "version"]) {
     assert.match(stdout, new RegExp(`^ {2}${name} `, "m"));
   }
 });
 
-for (const name of ["up", "demo", "get", "proxy", "version"]) {
+for (const name of ["up", "demo", "get", "proxy", "proxy-config", "version"]) {
   test(`serin ${name} --help explains itself and exits 0`, () => {
     const { status, stdout, stderr } = serin(name, "--help");
     assert.equal(status, 0, stderr);
