@@ -17,7 +17,7 @@ export interface MeshSidecar {
 
 /** `namespace/dnsName` of an egress listener. */
 export interface HostImport {
-  /** `*` = any, `~` = none. */
+  /** `*` = any, `~` = none, `.` = the client's (a root namespace's Sidecar is for all of them). */
   readonly namespace: string;
   readonly dnsName: string;
 }
@@ -40,7 +40,7 @@ export function sidecarFrom(object: KubeObject, spec: SidecarSpec): MeshSidecar 
     name,
     namespace,
     matchLabels: Object.keys(labels).length > 0 ? labels : undefined,
-    imports: spec.egress?.flatMap(({ hosts }) => hosts.map((host) => importOf(host, namespace))),
+    imports: spec.egress?.flatMap(({ hosts }) => hosts.map(importOf)),
     // Istio: the mode of a policy that names none is the first of the list.
     outboundMode: policy === undefined ? undefined : (policy.mode ?? "REGISTRY_ONLY"),
     egressProxy: policy?.egressProxy,
@@ -53,13 +53,9 @@ export function sidecarFrom(object: KubeObject, spec: SidecarSpec): MeshSidecar 
   };
 }
 
-function importOf(host: string, namespace: string): HostImport {
+function importOf(host: string): HostImport {
   const slash = host.indexOf("/");
-  const scope = host.slice(0, slash);
-  return {
-    namespace: scope === "." ? namespace : scope,
-    dnsName: host.slice(slash + 1).toLowerCase(),
-  };
+  return { namespace: host.slice(0, slash), dnsName: host.slice(slash + 1).toLowerCase() };
 }
 
 function portOfEndpoint(endpoint: string | undefined): number | undefined {

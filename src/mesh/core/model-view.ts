@@ -64,7 +64,9 @@ function distinctionsOf(model: MeshModel): Distinctions {
 export function viewOf(model: MeshModel, client: Client): MeshView {
   const sidecar = sidecarFor(model, client);
   const visible = visibleServices(model, client.namespace);
-  const imports = sidecar?.imports;
+  const imports = sidecar?.imports?.map((each) =>
+    each.namespace === "." ? { ...each, namespace: client.namespace } : each,
+  );
   const destinationRules = model.destinationRules.filter((rule) => isFor(rule, client));
   const virtualServices =
     imports === undefined

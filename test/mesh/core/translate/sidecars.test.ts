@@ -34,6 +34,7 @@ for (const [what, sidecars, expected] of [
     [PAGE, REVIEWS],
   ],
   ["the mesh's", [of("a", ["~/*"], {}, ROOT)], []],
+  ["the mesh's, of the client's namespace", [of("a", ["./*"], {}, ROOT)], [PAGE, REVIEWS]],
   [
     "the namespace's before the mesh's",
     [of("a", ["~/*"], {}, ROOT), of("b", ["./*"])],

@@ -1,0 +1,22 @@
+/** The control plane alone in a process, so that its memory is its own: `serin.ts KUBECONFIG PORT`. */
+import { createClientStore } from "../../src/kube/index.ts";
+import { startControlPlane } from "../../src/mesh/index.ts";
+import { createLogger, systemClock } from "../../src/runtime/index.ts";
+
+const [kubeconfigPath = "", port = "0"] = process.argv.slice(2);
+const plane = await startControlPlane({
+  store: createClientStore({ kubeconfigPath }),
+  telemetry: { ingest: () => {}, forget: () => {} },
+  logger: createLogger("bench", "warn"),
+  clock: systemClock,
+  host: "127.0.0.1",
+  ports: { xds: Number(port), debug: 0, webhook: 0 },
+  rootNamespace: "istio-system",
+  trustDomain: "cluster.local",
+  interceptionMode: "NONE",
+  accessLog: false,
+});
+process.send?.({ kind: "listening", debugPort: plane.ports.debug });
+
+// The benchmark is gone: so is this.
+process.on("disconnect", () => process.exit());
