@@ -10,6 +10,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { cpus, platform, release, tmpdir, totalmem } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { makeCertificates } from "./certificates.ts";
 import {
@@ -165,6 +166,8 @@ async function measure(
       isTls: scenario.countsHandshakes === true,
       pids,
     };
+    // The start is over by then, for everybody.
+    await sleep(4000);
     const idleRssMb = Math.max(...pids.map(rssMb));
     const { load } = scenario;
     // The warm-up is for everybody, and the compiler of one of them.

@@ -4,6 +4,7 @@ import { messageOf, SerinError } from "../../base/index.ts";
 import { runProxy, sidecarBootstrap } from "../../proxy/index.ts";
 import { createLogger, systemClock } from "../../runtime/index.ts";
 import type { CommandIo, CommandSpec } from "../command.ts";
+import { settleMemory } from "../settle-memory.ts";
 import { parseFlags, parseLogLevel } from "../usage.ts";
 
 const help = `Runs the data plane: a proxy configured by xDS alone.
@@ -55,6 +56,7 @@ async function run(args: string[], io: CommandIo): Promise<number> {
     clock: systemClock,
     concurrency: parseConcurrency(values.concurrency),
   });
+  settleMemory(systemClock);
   await Promise.race([aborted(io.signal), proxy.quit]);
   await proxy.stop(drainMs);
   return 0;
