@@ -2,7 +2,7 @@
  * Generates src/xds/generated/ from src/xds/manifest.txt: prunes the protos shipped in
  * @grpc/grpc-js-xds (Apache-2.0) and src/xds/protos to the messages and fields Serin uses, then
  * writes a static protobufjs codec (messages.cjs), its types (messages.d.cts) and the pruned
- * descriptors (descriptors.json, for the protobuf JSON mapping).
+ * descriptors (descriptors.json, for the protobuf JSON mapping) and the names of what is left out.
  *
  * `--if-stale` skips the work when the output is newer than every input (used by `npm ci`).
  */
@@ -111,6 +111,8 @@ protoRoot.resolveAll();
 const messages = new Map<string, MessageJson>();
 const enums = new Map<string, Record<string, number>>();
 const dropped: string[] = [];
+/** Message → field number → name of what the manifest leaves out. */
+const leftOut: Record<string, Record<string, string>> = {};
 for (const [name, fields] of wanted) {
   const type = protoRoot.lookupType(name);
   const json: MessageJson = { fields: {} };
@@ -119,13 +121,19 @@ for (const [name, fields] of wanted) {
       throw new Error(`manifest: ${name} has no field ${field}`);
   }
   for (const field of type.fieldsArray) {
-    if (fields[0] !== "*" && !fields.includes(field.name)) continue;
+    if (fields[0] !== "*" && !fields.includes(field.name)) {
+      leftOut[name] ??= {};
+      leftOut[name][field.id] = field.name;
+      continue;
+    }
     const resolved = field.resolvedType;
     if (resolved instanceof protobuf.Enum) {
       enums.set(resolved.fullName.slice(1), resolved.values);
     } else if (resolved) {
       const full = resolved.fullName.slice(1);
       if (!wanted.has(full) && !full.startsWith("google.protobuf.")) {
+        leftOut[name] ??= {};
+        leftOut[name][field.id] = field.name;
         dropped.push(`${name}.${field.name} (${full})`);
         continue;
       }
@@ -187,6 +195,7 @@ writeFileSync(
   join(outDir, "descriptors.json"),
   JSON.stringify({ messages: Object.fromEntries(messages), enums: Object.fromEntries(enums) }),
 );
+writeFileSync(join(outDir, "left-out.json"), JSON.stringify(leftOut));
 const jsonPath = join(mkdtempSync(join(tmpdir(), "serin-xds-")), "pruned.json");
 writeFileSync(jsonPath, JSON.stringify(tree));
 const pbjs = require("protobufjs-cli/pbjs");

@@ -13,7 +13,7 @@ export type Any = google_protobuf_Any;
 
 interface Codec {
   encode(value: unknown): protobuf.Writer;
-  decode(bytes: Uint8Array): unknown;
+  decode(bytes: Uint8Array | protobuf.Reader): unknown;
 }
 
 const TYPE_PREFIX = "type.googleapis.com/";
@@ -53,6 +53,15 @@ export function decode<T extends MessageName>(name: T, bytes: Uint8Array): Messa
   const codec = codecOf(name);
   if (codec === undefined) throw new TypeError(`xds: unknown message ${name}`);
   return codec.decode(bytes) as MessageTypes[T];
+}
+
+/** As `decode`, and keeps the fields it does not know, encoded, as `$unknowns` of their message. */
+export function decodeKeepingUnknown(name: MessageName, bytes: Uint8Array): unknown {
+  const codec = codecOf(name);
+  if (codec === undefined) throw new TypeError(`xds: unknown message ${name}`);
+  const reader = protobuf.Reader.create(bytes);
+  reader.discardUnknown = false;
+  return codec.decode(reader);
 }
 
 /** Wraps a message in `google.protobuf.Any`. */

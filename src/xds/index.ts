@@ -24,4 +24,5 @@ export {
   SECRET_TYPE,
   XDS_TYPES,
 } from "./type-urls.ts";
+export { type UnknownField, unknownFields } from "./unknown-fields.ts";
 export { formatTimestampMs, structFromJson, structToJson } from "./well-known-json.ts";

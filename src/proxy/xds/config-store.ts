@@ -10,6 +10,7 @@ import {
   type ResourceTypeUrl,
   ROUTE_TYPE,
   SECRET_TYPE,
+  unknownFields,
 } from "../../xds/index.ts";
 import type {
   ClusterConfig,
@@ -27,6 +28,45 @@ import { compileRouteTable } from "../core/compile/route.ts";
 import { compileResource, type Scope } from "../core/compile/scope.ts";
 import { compileSecret, type SecretMaterial } from "../core/compile/tls.ts";
 import type { RejectedResource, ResourceUpdate, WantedNames, XdsResource } from "./resource.ts";
+
+/** Enough for all of Envoy's fields that we leave out; newer ones have endless numbers. */
+const MAX_KNOWN_UNKNOWNS = 1_000;
+const CORE = "envoy.config.core.v3";
+const ROUTE = "envoy.config.route.v3";
+const LISTENER = "envoy.config.listener.v3";
+const HTTP_MANAGER =
+  "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+/** Ignored, these would let requests through, or send them where they must not go. */
+const MUST_BE_HONOURED: ReadonlySet<string> = new Set([
+  `${CORE}.HttpProtocolOptions.headers_with_underscores_action`,
+  `${ROUTE}.Route.filter_action`,
+  `${ROUTE}.Route.non_forwarding_action`,
+  `${ROUTE}.RouteAction.cluster_specifier_plugin`,
+  `${ROUTE}.RouteAction.inline_cluster_specifier_plugin`,
+  `${ROUTE}.RouteAction.internal_redirect_action`,
+  `${ROUTE}.RouteAction.cors`,
+  `${ROUTE}.VirtualHost.cors`,
+  `${ROUTE}.VirtualHost.matcher`,
+  `${ROUTE}.VirtualHost.require_tls`,
+  `${ROUTE}.VirtualHost.request_mirror_policies`,
+  `${ROUTE}.RouteConfiguration.vhds`,
+  `${ROUTE}.RouteConfiguration.ignore_path_parameters_in_path_matching`,
+  `${ROUTE}.RouteConfiguration.internal_only_headers`,
+  `${ROUTE}.RouteConfiguration.request_mirror_policies`,
+  `${LISTENER}.FilterChain.use_proxy_proto`,
+  `${LISTENER}.Listener.additional_addresses`,
+  `${LISTENER}.Listener.filter_chain_matcher`,
+  `${LISTENER}.Listener.internal_listener`,
+  `${LISTENER}.Listener.udp_listener_config`,
+  `${HTTP_MANAGER}.early_header_mutation_extensions`,
+  `${HTTP_MANAGER}.original_ip_detection_extensions`,
+  `${HTTP_MANAGER}.path_normalization_options`,
+  `${HTTP_MANAGER}.scheme_header_transformation`,
+  `${HTTP_MANAGER}.scoped_routes`,
+  `${HTTP_MANAGER}.typed_header_validation_config`,
+  "envoy.config.cluster.v3.Cluster.filters",
+  "envoy.config.cluster.v3.Cluster.upstream_config",
+]);
 
 /** A resource with what it compiled to. */
 export interface Accepted<T> {
@@ -79,6 +119,7 @@ export class ConfigStore {
   /** Refused endpoints, routes and secrets, by type URL and name. */
   readonly rejected = new Map<string, RejectedResource>();
   readonly #options: ConfigStoreOptions;
+  readonly #knownUnknowns = new Set<string>();
   /** Names nobody answered for within their initial_fetch_timeout; they no longer hold anything up. */
   readonly #givenUp = new Set<string>();
   readonly #fetchTimers = new Map<string, () => void>();
@@ -244,16 +285,29 @@ export class ConfigStore {
         if (resource.any.type_url !== typeUrl) {
           throw new TypeError(`${subject}: holds ${resource.any.type_url ?? "nothing"}`);
         }
+        const bytes = resource.any.value ?? new Uint8Array(0);
         let decoded: MessageTypes[T];
         try {
-          decoded = decode(message, resource.any.value ?? new Uint8Array(0));
+          decoded = decode(message, bytes);
         } catch (error) {
           throw new TypeError(`${subject}: does not decode: ${messageOf(error)}`);
         }
+        this.#warnOfUnknown(message, bytes, scope);
         return compile(decoded, scope);
       },
       (warning) => this.#options.logger.warn({ warning }, "xds field is not honoured"),
     );
+  }
+
+  /** Refuses what must not be ignored, and says of other fields once that nothing here reads them. */
+  #warnOfUnknown(message: MessageName, bytes: Uint8Array, scope: Scope): void {
+    for (const field of unknownFields(message, bytes)) {
+      const key = `${field.message}.${field.name}`;
+      if (MUST_BE_HONOURED.has(key)) scope.at(...field.path).fail("is not supported");
+      if (this.#knownUnknowns.has(key) || this.#knownUnknowns.size >= MAX_KNOWN_UNKNOWNS) continue;
+      this.#knownUnknowns.add(key);
+      scope.at(...field.path).warn("is not known here and has no effect");
+    }
   }
 
   #refuseStatic(active: Accepted<unknown> | undefined, isStatic: boolean): void {

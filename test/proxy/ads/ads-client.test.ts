@@ -193,6 +193,44 @@ for (const protocol of ["delta", "sotw"] as const) {
     });
   });
 
+  test(`${protocol}: a field that nobody here reads is accepted, one that protects is refused`, async () => {
+    await withServer(async (server) => {
+      const proxy = connect(server, protocol);
+      const answerTo = async (nonce: string): Promise<string | undefined> => {
+        const all = () => [...server.deltaRequests, ...server.sotwRequests];
+        await until("the answer", () => all().some((r) => r.response_nonce === nonce));
+        const message = all().find((r) => r.response_nonce === nonce)?.error_detail?.message;
+        return message || undefined;
+      };
+      const withField = (number: number) => {
+        const { type_url, value } = make.routes("r", "a");
+        // A message field, empty: RouteConfiguration's, whatever it means.
+        const tag =
+          number < 16 ? [number * 8 + 2] : [((number * 8 + 2) & 0x7f) | 0x80, number >> 4];
+        return {
+          type_url,
+          value: Buffer.concat([value ?? Buffer.alloc(0), Buffer.from([...tag, 0])]),
+        };
+      };
+      try {
+        await until("the stream", () => server.streams() === 1);
+        send(server, protocol, LISTENER_TYPE, "1", { l: make.listener("l", "r") });
+        await until("RDS subscription", () => asked(server, ROUTE_TYPE, "r"));
+        // metadata
+        const harmless = send(server, protocol, ROUTE_TYPE, "1", { r: withField(17) });
+        assert.equal(await answerTo(harmless), undefined);
+        // ignore_path_parameters_in_path_matching
+        const harmful = send(server, protocol, ROUTE_TYPE, "2", { r: withField(15) });
+        assert.equal(
+          await answerTo(harmful),
+          "RouteConfiguration r: ignore_path_parameters_in_path_matching: is not supported",
+        );
+      } finally {
+        proxy.stop();
+      }
+    });
+  });
+
   test(`${protocol}: without the control plane the config stays, and a new one is found`, async () => {
     const first = await startAdsServer();
     const proxy = connect(first, protocol);
