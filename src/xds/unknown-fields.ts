@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { type Any, decodeKeepingUnknown, type MessageName } from "./codec.ts";
 import { messageDescriptor } from "./descriptors.ts";
+import names from "./generated/left-out.json" with { type: "json" };
 
 /** A field that somebody set and the pruned set of messages does not have. */
 export interface UnknownField {
@@ -12,7 +12,7 @@ export interface UnknownField {
 }
 
 /** What the manifest leaves out: message → field number → name. */
-let leftOut: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined;
+const leftOut: Readonly<Record<string, Readonly<Record<string, string>>>> = names;
 
 /**
  * The fields of an encoded message, and of all within it, that nothing here will ever read. Throws
@@ -77,9 +77,6 @@ function isMessageName(name: string): name is MessageName {
 }
 
 function nameOf(message: string, number: number): string {
-  leftOut ??= JSON.parse(
-    readFileSync(new URL("./generated/left-out.json", import.meta.url), "utf8"),
-  ) as NonNullable<typeof leftOut>;
   return leftOut[message]?.[number] ?? `#${number}`;
 }
 
