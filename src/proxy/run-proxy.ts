@@ -118,7 +118,7 @@ class DataPlane implements RunningProxy {
     const { clock, logger } = options;
     const self = peerOfNode(plan.node);
     const node = localNode(plan.node);
-    this.#telemetry = createTelemetry({ self, clock, logger });
+    this.#telemetry = createTelemetry({ self, clock, logger, keeps: plan.keepsStat });
     const headers = peerMetadataHeaders(plan.node);
     const more = (options.concurrency ?? 1) - 1;
     const share = shareOverload(plan.overload);
@@ -130,6 +130,7 @@ class DataPlane implements RunningProxy {
         peerMetadataHeaders: headers,
         logLevel: logger.level,
         overload: share,
+        statsMatcher: bootstrap.stats_config?.stats_matcher ?? undefined,
       };
       this.#workers = new WorkerPool(more, start, logger);
       this.#telemetry.join(this.#workers);

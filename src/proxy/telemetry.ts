@@ -1,9 +1,10 @@
 import type { Clock, Logger } from "../runtime/index.ts";
 import type { PeerInfo, RequestTelemetry } from "./config/runtime-config.ts";
+import { KEEPS_ALL, type StatsMatcher } from "./core/compile/stats-matcher.ts";
 import { type AccessLogWriter, createAccessLogWriter } from "./telemetry/access-log-writer.ts";
 import { mergedSeries, type PlainSeries, type PlainStat } from "./telemetry/merged-series.ts";
 import { prometheusText } from "./telemetry/prometheus-text.ts";
-import { RequestMetrics } from "./telemetry/request-metrics.ts";
+import { REQUEST_METRICS, RequestMetrics } from "./telemetry/request-metrics.ts";
 import type { Series } from "./telemetry/series.ts";
 import { StatRegistry } from "./telemetry/stat-registry.ts";
 
@@ -25,12 +26,15 @@ export function createTelemetry(options: {
   readonly self: PeerInfo;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Which stats are made at all; all by default. */
+  readonly keeps?: StatsMatcher;
   /** Numbers in [0, 1); Math.random by default. */
   readonly random?: () => number;
 }): Telemetry {
-  const { random = Math.random } = options;
-  const stats = new StatRegistry();
+  const { random = Math.random, keeps = KEEPS_ALL } = options;
+  const stats = new StatRegistry(keeps);
   const requests = new RequestMetrics(options.self);
+  const countsRequests = REQUEST_METRICS.some(keeps);
   const accessLog = createAccessLogWriter(options);
   const write: RequestTelemetry["log"] = (record, accessLogs) => {
     for (const log of accessLogs) {
@@ -40,7 +44,7 @@ export function createTelemetry(options: {
   };
   let otherRequests = (): readonly PlainSeries[] => [];
   const series = (): readonly Series[] => [
-    ...mergedSeries(requests.series(), otherRequests()),
+    ...mergedSeries(requests.series(), otherRequests()).filter(({ name }) => keeps(name)),
     ...stats.series(),
   ];
   return {
@@ -56,7 +60,7 @@ export function createTelemetry(options: {
     counter: (name) => stats.counter(name),
     gauge: (name) => stats.gauge(name),
     requestFinished(record, accessLogs) {
-      requests.record(record);
+      if (countsRequests) requests.record(record);
       write(record, accessLogs);
     },
     tcpConnectionOpened: (record) => requests.tcpConnectionOpened(record),

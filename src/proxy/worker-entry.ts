@@ -2,6 +2,8 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { parentPort, workerData } from "node:worker_threads";
 import { createLogger, systemClock } from "../runtime/index.ts";
+import { createScope } from "./core/compile/scope.ts";
+import { compileStatsMatcher } from "./core/compile/stats-matcher.ts";
 import { OverloadGuard } from "./overload-guard.ts";
 import { createProxyServer } from "./server.ts";
 import { plainSeries } from "./telemetry/merged-series.ts";
@@ -17,7 +19,9 @@ function main(start: WorkerStart): void {
   logger.level = start.logLevel;
   const clock = systemClock;
   const { self } = start;
-  const telemetry = createTelemetry({ self, clock, logger });
+  const scope = createScope({ issues: [], warnings: [] });
+  const keeps = compileStatsMatcher(start.statsMatcher, scope);
+  const telemetry = createTelemetry({ self, clock, logger, keeps });
   const overload = start.overload && new OverloadGuard(start.overload);
   const server = createProxyServer({
     telemetry,

@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { messageOf, SerinError } from "../base/index.ts";
 import type { Logger } from "../runtime/index.ts";
+import type { envoy_config_metrics_v3_StatsMatcher } from "../xds/index.ts";
 import type { PeerInfo } from "./config/runtime-config.ts";
 import type { OverloadState } from "./core/overload.ts";
 import type { LocalNode } from "./core/tracing/span.ts";
@@ -15,6 +16,8 @@ export interface WorkerStart {
   readonly peerMetadataHeaders: readonly (readonly [name: string, value: string])[];
   readonly logLevel: string;
   readonly overload: OverloadShare | undefined;
+  /** Valid: the main thread has compiled it. */
+  readonly statsMatcher: envoy_config_metrics_v3_StatsMatcher | undefined;
   /** From 1; the main thread is 0. */
   readonly workerId: number;
 }

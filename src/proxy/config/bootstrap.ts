@@ -11,6 +11,7 @@ import {
 } from "../../xds/index.ts";
 import { compileOverload } from "../core/compile/overload.ts";
 import { createScope } from "../core/compile/scope.ts";
+import { compileStatsMatcher, type StatsMatcher } from "../core/compile/stats-matcher.ts";
 import type { OverloadConfig } from "../core/overload.ts";
 
 /** An Envoy v3 bootstrap, as a message. */
@@ -35,6 +36,7 @@ export interface BootstrapPlan {
   readonly statsFlushIntervalMs: number;
   /** Undefined: nothing is done against overload. */
   readonly overload: OverloadConfig | undefined;
+  readonly keepsStat: StatsMatcher;
 }
 
 /** ApiConfigSource.ApiType */
@@ -97,6 +99,10 @@ export function planBootstrap(bootstrap: Bootstrap): BootstrapPlan {
     overload: bootstrap.overload_manager
       ? compileOverload(bootstrap.overload_manager, scope)
       : undefined,
+    keepsStat: compileStatsMatcher(
+      bootstrap.stats_config?.stats_matcher,
+      createScope({ issues, warnings: [] }, ["stats_config", "stats_matcher"]),
+    ),
     node: bootstrap.node ?? {},
     admin: planAdmin(bootstrap, issues),
     ads,

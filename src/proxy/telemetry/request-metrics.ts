@@ -16,6 +16,15 @@ const MAX_PEERS = 1000;
 /** Statuses and flags remembered per peer. */
 const MAX_OUTCOMES = 200;
 const UNKNOWN = "unknown";
+/** Istio's metrics of requests, by name. */
+export const REQUEST_METRICS = [
+  "istio_requests_total",
+  "istio_request_duration_milliseconds",
+  "istio_request_bytes",
+  "istio_response_bytes",
+  "istio_request_messages_total",
+  "istio_response_messages_total",
+] as const;
 const STATUS_LABELS: ReadonlySet<string> = new Set(["response_code", "grpc_response_status"]);
 /** Messages are counted while a call goes on: how it ends is no label of theirs. */
 const OUTCOME_LABELS: ReadonlySet<string> = new Set([...STATUS_LABELS, "response_flags"]);

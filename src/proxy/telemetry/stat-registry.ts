@@ -9,12 +9,23 @@ export interface Stat {
   add(count: number): void;
 }
 
+const silent = (kind: Stat["kind"]): Stat => ({ kind, name: "", value: 0, add() {} });
+const SILENT = { counter: silent("counter"), gauge: silent("gauge") };
+
 /** Envoy's counters and gauges by full name, made on first use. */
 export class StatRegistry {
   readonly #stats = new Map<string, Stat>();
+  /** Names that are not kept, so that each is judged once. */
+  readonly #silent = new Set<string>();
+  readonly #keeps: (name: string) => boolean;
   /** What other threads counted, as last heard. */
   others: () => readonly Pick<Stat, "kind" | "name" | "value">[] = () => [];
   readonly #prometheus = new Map<string, ReturnType<typeof prometheusName>>();
+
+  /** `keeps`: which stats exist at all; the others take counts and show nothing. */
+  constructor(keeps: (name: string) => boolean = () => true) {
+    this.#keeps = keeps;
+  }
 
   counter(name: string): Stat {
     return this.#stats.get(name) ?? this.#create("counter", name);
@@ -53,6 +64,7 @@ export class StatRegistry {
 
   /** Forgets the stats of a cluster or listener that is gone. */
   dropPrefix(prefix: string): void {
+    for (const name of this.#silent) if (name.startsWith(prefix)) this.#silent.delete(name);
     for (const name of this.#stats.keys()) {
       if (!name.startsWith(prefix)) continue;
       this.#stats.delete(name);
@@ -61,6 +73,11 @@ export class StatRegistry {
   }
 
   #create(kind: Stat["kind"], name: string): Stat {
+    if (this.#silent.has(name)) return SILENT[kind];
+    if (!this.#keeps(name)) {
+      this.#silent.add(name);
+      return SILENT[kind];
+    }
     const stat: Stat = {
       kind,
       name,
