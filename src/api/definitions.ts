@@ -8,6 +8,7 @@ import { peerAuthenticationSpec } from "./istio/peer-authentication.ts";
 import { requestAuthenticationSpec } from "./istio/request-authentication.ts";
 import { serviceEntrySpec } from "./istio/service-entry.ts";
 import { sidecarSpec } from "./istio/sidecar.ts";
+import { telemetrySpec } from "./istio/telemetry.ts";
 import { virtualServiceSpec } from "./istio/virtual-service.ts";
 import { workloadEntrySpec } from "./istio/workload-entry.ts";
 import { workloadGroupSpec } from "./istio/workload-group.ts";
@@ -168,6 +169,18 @@ const ISTIO_KINDS: readonly Kind[] = [
     spec: authorizationPolicySpec,
     columns: [column("Action", ".spec.action"), AGE],
   },
+  {
+    ...istio,
+    categories: ["istio-io", "telemetry-istio-io"],
+    group: "telemetry.istio.io",
+    versions: ["v1", "v1alpha1"],
+    kind: "Telemetry",
+    plural: "telemetries",
+    shortNames: ["telemetry"],
+    description: "What the proxies of a mesh, a namespace or some workloads report.",
+    spec: telemetrySpec,
+    columns: [AGE],
+  },
 ];
 
 /** Serin's kinds have Flagger's shapes; both groups are served, so that a team can move over. */
@@ -238,9 +251,7 @@ function definitionOf(kind: Kind): KubeObject {
       spec: crdSchemaOf(kind.spec),
       status: crdSchemaOf(kind.status),
     },
-    ...(group === "networking.istio.io" || group === "security.istio.io"
-      ? {}
-      : { required: ["spec"] }),
+    ...(group.endsWith(".istio.io") ? {} : { required: ["spec"] }),
   };
   return {
     apiVersion: "apiextensions.k8s.io/v1",

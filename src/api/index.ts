@@ -34,6 +34,12 @@ export {
 } from "./istio/service-entry.ts";
 export { parseSidecar, type SidecarSpec, sidecarSpec } from "./istio/sidecar.ts";
 export {
+  parseTelemetry,
+  type TelemetryCustomTag,
+  type TelemetrySpec,
+  telemetrySpec,
+} from "./istio/telemetry.ts";
+export {
   type HttpRoute,
   parseVirtualService,
   type VirtualServiceSpec,

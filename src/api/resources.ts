@@ -76,6 +76,7 @@ export const RESOURCES = {
     "RequestAuthentication",
     "requestauthentications",
   ),
+  telemetry: of("telemetry.istio.io", "v1", "Telemetry", "telemetries"),
   authorizationPolicy: of(
     "security.istio.io",
     "v1beta1",

@@ -10,6 +10,7 @@ import {
   parseRequestAuthentication,
   parseServiceEntry,
   parseSidecar,
+  parseTelemetry,
   parseWorkloadEntry,
   parseWorkloadGroup,
   RESOURCES,
@@ -23,6 +24,7 @@ import { createProblemLog } from "./core/model-object.ts";
 import { parseDestinationRule, parseVirtualService } from "./core/model-parse.ts";
 import { serviceEntryServices } from "./core/model-service-entries.ts";
 import { ignoredSidecarFields } from "./core/model-sidecars.ts";
+import { ignoredTelemetry } from "./core/model-telemetry.ts";
 
 const reviewSchema = z.object({
   apiVersion: z.literal("admission.k8s.io/v1"),
@@ -112,6 +114,8 @@ const CHECKS: Readonly<Record<string, (object: KubeObject) => readonly string[]>
   PeerAuthentication: only(parsePeerAuthentication),
   RequestAuthentication: only(parseRequestAuthentication),
   AuthorizationPolicy: only(parseAuthorizationPolicy),
+  // Which providers there are is the mesh's business, and may change afterwards.
+  Telemetry: (object) => ignoredTelemetry(parseTelemetry(object)),
   Canary: only(parseCanary),
   MetricTemplate: only(parseMetricTemplate),
   AlertProvider: only(parseAlertProvider),

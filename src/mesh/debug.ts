@@ -118,6 +118,7 @@ function configsOf(objects: MeshObjects | undefined): readonly unknown[] {
     ...objects.peerAuthentications,
     ...objects.requestAuthentications,
     ...objects.authorizationPolicies,
+    ...objects.telemetries,
   ];
 }
 

@@ -24,6 +24,7 @@ const TYPES = {
   peerAuthentications: RESOURCES.peerAuthentication,
   requestAuthentications: RESOURCES.requestAuthentication,
   authorizationPolicies: RESOURCES.authorizationPolicy,
+  telemetries: RESOURCES.telemetry,
 } as const satisfies Record<keyof MeshObjects, ResourceType>;
 const KINDS = Object.keys(TYPES) as readonly (keyof MeshObjects)[];
 

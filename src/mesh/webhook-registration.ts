@@ -22,6 +22,7 @@ const VALIDATED = [
     apiGroups: ["security.istio.io"],
     resources: ["peerauthentications", "requestauthentications", "authorizationpolicies"],
   },
+  { apiGroups: ["telemetry.istio.io"], resources: ["telemetries"] },
   {
     apiGroups: ["serin.dev", "flagger.app"],
     resources: ["canaries", "metrictemplates", "alertproviders"],

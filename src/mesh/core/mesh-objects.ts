@@ -20,4 +20,5 @@ export interface MeshObjects {
   readonly peerAuthentications: readonly KubeObject[];
   readonly requestAuthentications: readonly KubeObject[];
   readonly authorizationPolicies: readonly KubeObject[];
+  readonly telemetries: readonly KubeObject[];
 }

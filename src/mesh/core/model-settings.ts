@@ -1,6 +1,11 @@
 import { localityLbSetting } from "../../api/index.ts";
 import type { LocalityLbSetting } from "./model-istio.ts";
 import { objectOf } from "./model-object.ts";
+import {
+  DEFAULT_TRACING,
+  type TracingSettings,
+  tracingSettingsFrom,
+} from "./model-tracing-settings.ts";
 
 /** Settings of the whole mesh (the part of Istio's MeshConfig that counts here). */
 export interface MeshSettings {
@@ -9,6 +14,7 @@ export interface MeshSettings {
   readonly pathNormalization: "NONE" | "BASE" | "MERGE_SLASHES" | "DECODE_AND_MERGE_SLASHES";
   /** Of every service that sets none itself. */
   readonly localityLbSetting: LocalityLbSetting;
+  readonly tracing: TracingSettings;
 }
 
 /** Istio's defaults. */
@@ -16,6 +22,7 @@ export const DEFAULT_SETTINGS: MeshSettings = {
   outboundMode: "ALLOW_ANY",
   pathNormalization: "BASE",
   localityLbSetting: { enabled: true },
+  tracing: DEFAULT_TRACING,
 };
 
 const NORMALIZATIONS = ["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] as const;
@@ -48,6 +55,7 @@ export function meshSettingsFrom(config: unknown, report: (message: string) => v
       report,
     ),
     localityLbSetting: localitiesFrom(fields["localityLbSetting"], report),
+    tracing: tracingSettingsFrom(fields, report),
   };
 }
 
@@ -60,7 +68,14 @@ function localitiesFrom(found: unknown, report: (message: string) => void): Loca
   return DEFAULT_SETTINGS.localityLbSetting;
 }
 
-const KNOWN = new Set(["outboundTrafficPolicy", "pathNormalization", "localityLbSetting"]);
+const KNOWN = new Set([
+  "outboundTrafficPolicy",
+  "pathNormalization",
+  "localityLbSetting",
+  "extensionProviders",
+  "defaultProviders",
+  "defaultConfig",
+]);
 
 function oneOf<Value extends string>(
   allowed: readonly Value[],

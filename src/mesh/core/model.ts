@@ -2,6 +2,7 @@ import {
   type KubeObject,
   parseServiceEntry,
   parseSidecar,
+  parseTelemetry,
   parseWorkloadEntry,
 } from "../../api/index.ts";
 import { messageOf } from "../../base/index.ts";
@@ -56,6 +57,12 @@ import {
 } from "./model-services.ts";
 import { DEFAULT_SETTINGS, type MeshSettings, meshSettingsFrom } from "./model-settings.ts";
 import { ignoredSidecarFields, type MeshSidecar, sidecarFrom } from "./model-sidecars.ts";
+import {
+  ignoredTelemetry,
+  type MeshTelemetry,
+  missingProviders,
+  telemetryFrom,
+} from "./model-telemetry.ts";
 import { precedes } from "./model-view.ts";
 import {
   destinationsOf,
@@ -99,6 +106,8 @@ export interface MeshModel extends ModelOptions {
   /** Oldest first. */
   readonly requestAuthentications: readonly MeshRequestAuthentication[];
   readonly authorizationPolicies: readonly MeshAuthorizationPolicy[];
+  /** Oldest first. */
+  readonly telemetries: readonly MeshTelemetry[];
   /** What was left out, does nothing or cannot work, and why. */
   readonly problems: readonly ModelProblem[];
 }
@@ -146,6 +155,7 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
     }),
     log,
   );
+  const settings = settingsFrom(objects.meshConfigs, options.rootNamespace, log);
   const model = {
     ...options,
     services,
@@ -165,7 +175,7 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
       for (const message of ignoredSidecarFields(spec)) log.report(object, message);
       return sidecarFrom(object, spec);
     }),
-    settings: settingsFrom(objects.meshConfigs, options.rootNamespace, log),
+    settings,
     peerAuthentications: parsed(objects.peerAuthentications, parsePeerAuthentication, log).map(
       ({ object, spec }) => peerAuthenticationFrom(object, spec),
     ),
@@ -177,6 +187,11 @@ export function buildModel(objects: MeshObjects, options: ModelOptions): MeshMod
       const policy = requestAuthenticationFrom(object, spec);
       reportKeys(object, policy, { serviceByHost }, log);
       return policy;
+    }),
+    telemetries: parsed(objects.telemetries, parseTelemetry, log).map(({ object, spec }) => {
+      const ignored = [...ignoredTelemetry(spec), ...missingProviders(spec, settings.tracing)];
+      for (const message of ignored) log.report(object, message);
+      return telemetryFrom(object, spec);
     }),
     authorizationPolicies: parsed(
       objects.authorizationPolicies,

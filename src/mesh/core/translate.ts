@@ -130,7 +130,7 @@ function translatorOf(
         ...gateway.flatMap((port) => gatewayListener(port, node, view, options) ?? []),
         ...(proxyPort === undefined
           ? []
-          : [httpProxyListener(node, proxyPort, options, model.settings)]),
+          : [httpProxyListener({ ...node, labels: client.labels }, proxyPort, options, model)]),
       ];
       const routes = [
         ...(proxyPort === undefined ? [] : [httpProxyOf(node, view, key)]),

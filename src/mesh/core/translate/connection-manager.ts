@@ -5,6 +5,7 @@ import { ADS } from "./config-source.ts";
 import { CORS_FILTER } from "./cors.ts";
 import { DNS_CACHE } from "./dns-cache.ts";
 import { FAULT_FILTER } from "./route-action.ts";
+import type { TracingFields } from "./tracing.ts";
 
 type Filter = MessageTypes["envoy.config.listener.v3.Filter"];
 type HttpFilter =
@@ -22,6 +23,7 @@ export interface ConnectionManagerOptions {
   /** The routes, or the name to ask for by RDS. */
   readonly routes: RouteConfiguration | string;
   readonly accessLog: boolean;
+  readonly tracing?: TracingFields;
   /** Before all others: who is asking, and whether they may. */
   readonly securityFilters?: readonly HttpFilter[];
   /** How paths are made one before anybody looks at them; BASE by default (Istio). */
@@ -72,6 +74,7 @@ export function connectionManager(options: ConnectionManagerOptions): Filter {
       stream_idle_timeout: durationFromMs(0),
       upgrade_configs: [{ upgrade_type: "websocket" }],
       ...clientCertificateFields(direction),
+      ...options.tracing,
       ...(options.accessLog ? { access_log: [ACCESS_LOG] } : {}),
     }),
   };

@@ -21,6 +21,7 @@ import {
   tcpChain,
   tlsPassthroughChains,
 } from "./l4-routes.ts";
+import { tracingFields } from "./tracing.ts";
 import { virtualServiceRoutes } from "./virtual-service-routes.ts";
 import { securityOf } from "./workload-security.ts";
 
@@ -95,6 +96,7 @@ export function gatewayListener(
       direction: "gateway",
       routes,
       accessLog: options.accessLog,
+      tracing: tracingFields(model, node, "outbound"),
       securityFilters: security.http,
       pathNormalization: model.settings.pathNormalization,
     });

@@ -10,6 +10,7 @@ import type { ProxyNode } from "../proxy-node.ts";
 import { ACCESS_LOG } from "./access-log.ts";
 import { connectionManager } from "./connection-manager.ts";
 import { inboundClusterName } from "./names.ts";
+import { type TracingFields, tracingFields } from "./tracing.ts";
 import { meshCertificates } from "./upstream-tls.ts";
 import { securityOf, type WorkloadSecurity } from "./workload-security.ts";
 
@@ -159,7 +160,8 @@ export function inboundListener(
     model.rootNamespace,
   );
   const security = securityOf(model, { namespace: node.namespace, labels });
-  const http = inboundHttp(port, options.accessLog, security.http, model.settings);
+  const tracing = tracingFields(model, { namespace: node.namespace, labels }, "inbound");
+  const http = inboundHttp(port, options.accessLog, tracing, security.http, model.settings);
   const chains = filterChains(port, mode, http, options.accessLog, security);
   const inspectors: ListenerFilter[] = [
     ...(mode === "DISABLE" ? [] : [TLS_INSPECTOR]),
@@ -267,6 +269,7 @@ function downstreamTls(alpn: string[]): TransportSocket {
 function inboundHttp(
   port: InboundPort,
   accessLog: boolean,
+  tracing: TracingFields,
   securityFilters: WorkloadSecurity["http"],
   { pathNormalization }: MeshSettings,
 ): Filter {
@@ -276,6 +279,7 @@ function inboundHttp(
     statPrefix: `inbound_0.0.0.0_${port.number}`,
     direction: "inbound",
     accessLog,
+    tracing,
     securityFilters,
     pathNormalization,
     routes: {

@@ -1,8 +1,9 @@
 import type { MessageTypes } from "../../../xds/index.ts";
-import type { MeshSettings } from "../model-settings.ts";
+import type { MeshModel } from "../model.ts";
 import type { ProxyNode } from "../proxy-node.ts";
 import { connectionManager } from "./connection-manager.ts";
 import { HTTP_PROXY_ROUTE } from "./names.ts";
+import { tracingFields } from "./tracing.ts";
 
 type Listener = MessageTypes["envoy.config.listener.v3.Listener"];
 
@@ -17,7 +18,7 @@ export function httpProxyListener(
   node: ProxyNode,
   port: number,
   options: { readonly accessLog: boolean },
-  { pathNormalization }: MeshSettings,
+  model: MeshModel,
 ): Listener {
   return {
     name: `${node.ipAddress}_${port}`,
@@ -31,8 +32,9 @@ export function httpProxyListener(
             direction: "outbound",
             routes: HTTP_PROXY_ROUTE,
             accessLog: options.accessLog,
+            tracing: tracingFields(model, node, "outbound"),
             takesAnyHost: true,
-            pathNormalization,
+            pathNormalization: model.settings.pathNormalization,
           }),
         ],
       },

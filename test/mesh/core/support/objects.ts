@@ -18,6 +18,7 @@ const NOTHING: MeshObjects = {
   peerAuthentications: [],
   requestAuthentications: [],
   authorizationPolicies: [],
+  telemetries: [],
 };
 
 /** A mesh of these objects and nothing else. */
@@ -42,6 +43,10 @@ function object(apiVersion: string, kind: string, named: Named, rest: object): K
   const metadata: ObjectMeta = { name, namespace, creationTimestamp: createdAt };
   const { metadata: more, ...fields } = rest as { metadata?: Partial<ObjectMeta> };
   return { apiVersion, kind, metadata: { ...metadata, ...more }, ...fields };
+}
+
+export function telemetry(named: Named, spec: object): KubeObject {
+  return object("telemetry.istio.io/v1", "Telemetry", named, { spec });
 }
 
 export function virtualService(named: Named, spec: object): KubeObject {
