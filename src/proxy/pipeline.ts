@@ -175,7 +175,9 @@ function setForwardedHeaders(exchange: Exchange): void {
       const address = connection.remoteIp;
       headers.set("x-forwarded-for", before === undefined ? address : `${before},${address}`);
     }
-    headers.set("x-forwarded-proto", scheme);
+    // Proxies before this one that are believed have said it already.
+    const said = manager.xffTrustedHops > 0 ? headers.first("x-forwarded-proto") : undefined;
+    if (said !== "http" && said !== "https") headers.set("x-forwarded-proto", scheme);
     // Envoy: at the edge, whose address is believed; upstreams need not read x-forwarded-for.
     headers.set("x-envoy-external-address", exchange.remoteIp);
   } else if (!headers.has("x-forwarded-proto")) {
@@ -196,9 +198,32 @@ function matchRoute(exchange: Exchange): RouteConfig | undefined {
   const host = exchange.manager.routeTable()?.virtualHost(exchange.head.authority.toLowerCase());
   if (host === undefined) return undefined;
   exchange.virtualHost = host;
+  if (host.requiresTls !== undefined && needsTls(exchange, host.requiresTls)) return TLS_REDIRECT;
   const routes = exchange.method === "CONNECT" ? connectRoutes(host.routes) : host.routes;
   return selectRoute(routes, exchange.target, exchange);
 }
+
+/** As Envoy: what x-forwarded-proto says counts, and without it nothing is redirected. */
+function needsTls({ head, isInternal }: Exchange, required: "all" | "external"): boolean {
+  const scheme = head.headers.first("x-forwarded-proto");
+  if (scheme === undefined || scheme === "https") return false;
+  return required === "all" || !isInternal;
+}
+
+const TLS_REDIRECT: RouteConfig = {
+  name: "",
+  path: { kind: "prefix", prefix: "/", ignoreCase: false },
+  headers: [],
+  queryParameters: [],
+  action: {
+    kind: "redirect",
+    status: 301,
+    location: (path, host) => `https://${host}${path}`,
+  },
+  filterOverrides: new Map(),
+  requestHeaders: undefined,
+  responseHeaders: undefined,
+};
 
 function refuseUnrouted(exchange: Exchange): void {
   if (exchange.manager.routeTable() === undefined) {

@@ -302,6 +302,8 @@ export interface VirtualHostConfig {
   readonly name: string;
   readonly routes: readonly RouteConfig[];
   readonly includeAttemptCount: boolean;
+  /** Requests without TLS are redirected: all, or those that do not come from within. */
+  readonly requiresTls?: "all" | "external" | undefined;
   readonly metadata?: DynamicMetadata | undefined;
   readonly rateLimits?: readonly RateLimitRule[] | undefined;
 }

@@ -47,7 +47,6 @@ const MUST_BE_HONOURED: ReadonlySet<string> = new Set([
   `${ROUTE}.RouteAction.cors`,
   `${ROUTE}.VirtualHost.cors`,
   `${ROUTE}.VirtualHost.matcher`,
-  `${ROUTE}.VirtualHost.require_tls`,
   `${ROUTE}.VirtualHost.request_mirror_policies`,
   `${ROUTE}.RouteConfiguration.vhds`,
   `${ROUTE}.RouteConfiguration.ignore_path_parameters_in_path_matching`,

@@ -93,6 +93,9 @@ export function compileRouteTable(
   return { name, virtualHost: compileVirtualHosts(name, entries, ignorePort) };
 }
 
+/** VirtualHost.TlsRequirementType: NONE, EXTERNAL_ONLY, ALL. */
+const TLS_REQUIREMENT = [undefined, "external", "all"] as const;
+
 function compileVirtualHost(
   around: Omit<Surroundings, "hostRetry" | "hostOverrides">,
 ): VirtualHostConfig {
@@ -110,6 +113,7 @@ function compileVirtualHost(
     name: host.name ?? "",
     metadata: compileMetadata(host.metadata),
     includeAttemptCount: host.include_request_attempt_count ?? false,
+    requiresTls: TLS_REQUIREMENT[host.require_tls ?? 0],
     rateLimits: compileRateLimitRules(host.rate_limits, hostScope.at("rate_limits")),
     routes: (host.routes ?? []).map((route, i) =>
       compileRoute(route, hostScope.at("routes", i), { ...around, hostRetry, hostOverrides }),
