@@ -50,6 +50,8 @@ async function wrk(core: number, target: Target, load: Load, seconds: number): P
     const url = urlOf(target, load);
     const { stdout } = await run("taskset", [
       ...["-c", String(core), "wrk", "-t1", `-c${load.connections}`, `-d${seconds}s`],
+      // Hundreds of handshakes at once take longer than the two seconds it would wait.
+      ...["--timeout", "15s"],
       ...(load.bodyBytes === undefined ? [] : ["-s", script]),
       url,
     ]);
