@@ -82,7 +82,7 @@ export interface Latency {
   readonly cpuMsPer1000: number;
 }
 
-/** Latency and CPU cost at a rate that does not depend on the answers: h2load over 16 connections. */
+/** Latency and CPU cost at a steady rate that does not depend on the answers: h2load over 16 connections. */
 export async function fixedRate(
   core: number,
   target: Target,
@@ -99,7 +99,10 @@ export async function fixedRate(
     const before = cpuMs(target.pids);
     await run("taskset", [
       ...["-c", String(core), "h2load", ...(load.tool === "wrk" ? ["--h1"] : [])],
-      ...["-c16", "-t1", `--rps=${rps / 16}`, "-D", String(seconds), `--log-file=${log}`],
+      // One connection begins each millisecond: begun together, all of them would send at the same
+      // moments, and what is measured would be the queue of the sixteen.
+      ...["-c16", "-t1", `--rps=${rps / 16}`, "-n", String(rps * seconds)],
+      ...["-r", "1", "--rate-period=1ms", `--log-file=${log}`],
       ...(load.bodyBytes === undefined ? [] : ["-d", body]),
       url,
     ]);
