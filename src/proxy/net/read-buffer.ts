@@ -1,13 +1,15 @@
 import { type OnReadOpts, Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 
-const PLAIN_BYTES = 65_536;
+/** What a connection begins with, and what one gets that fills it. */
+const PLAIN_BYTES = 16_384;
+const LARGE_BYTES = 65_536;
 /** The plain text of one full TLS record (RFC 8446 §5.1): more never comes at once. */
 export const TLS_RECORD_BYTES = 16_384;
 const MAX_SPARES = 64;
 
 /** The buffers of closed connections, for the next ones, by size. */
-const spares: Readonly<Record<number, Buffer[]>> = { [PLAIN_BYTES]: [], [TLS_RECORD_BYTES]: [] };
+const spares: Readonly<Record<number, Buffer[]>> = { [PLAIN_BYTES]: [], [LARGE_BYTES]: [] };
 const owners = new WeakMap<ArrayBufferLike, ReadBuffer>();
 
 /**
@@ -17,10 +19,12 @@ const owners = new WeakMap<ArrayBufferLike, ReadBuffer>();
  */
 export class ReadBuffer {
   #bytes: Buffer;
+  readonly #maxBytes: number;
   /** Node does not know `#bytes` yet. */
   #isNew = true;
 
   constructor(isTls: boolean) {
+    this.#maxBytes = isTls ? TLS_RECORD_BYTES : LARGE_BYTES;
     this.#bytes = this.#take(isTls ? TLS_RECORD_BYTES : PLAIN_BYTES);
   }
 
@@ -35,7 +39,9 @@ export class ReadBuffer {
       // Called once at first and then after every read. Telling Node what it knows would cost time.
       buffer: (() => this.#changed()) as () => Buffer,
       callback: (length) => {
-        onBytes(this.#bytes, length);
+        const bytes = this.#bytes;
+        onBytes(bytes, length);
+        if (length === bytes.length && length < this.#maxBytes) this.#grow(bytes);
         return true;
       },
     };
@@ -52,6 +58,14 @@ export class ReadBuffer {
     const pool = spares[this.#bytes.length];
     owners.delete(this.#bytes.buffer);
     if (pool !== undefined && pool.length < MAX_SPARES) pool.push(this.#bytes);
+  }
+
+  /** There is more to read than fits: most connections never need as much. */
+  #grow(before: Buffer): void {
+    const isFree = before === this.#bytes;
+    if (isFree) this.release();
+    this.#bytes = this.#take(this.#maxBytes);
+    this.#isNew = true;
   }
 
   #changed(): Buffer | undefined {
