@@ -1,3 +1,4 @@
+import { OverlayMap } from "./overlay-map.ts";
 import { mentions } from "./session-rejection.ts";
 import type { XdsResource } from "./xds-resource.ts";
 
@@ -15,38 +16,44 @@ export interface Subscription {
   isWildcard: boolean;
   /** Whether a name was ever subscribed to: from then on "no names" means none. */
   isExplicit: boolean;
-  names: Set<string>;
+  readonly names: OverlayMap<XdsResource, true>;
   isAnswered: boolean;
   /** Whether the client came with resources from an earlier stream. */
   isReturning: boolean;
   /** Versions as last sent; "" once told that the resource does not exist. */
-  readonly sent: Map<string, string>;
+  readonly sent: OverlayMap<XdsResource, string>;
   /** What the client acknowledged. Only the version is known of what it had before a reconnect. */
-  readonly held: Map<
-    string,
-    { readonly version: string; readonly resource: XdsResource | undefined }
-  >;
+  readonly held: OverlayMap<XdsResource, Held>;
   /** By `name version`: what the client refused, which is not sent again. */
   readonly rejected: Map<
     string,
     { readonly name: string; readonly version: string; readonly message: string }
   >;
+  /**
+   * Names of which it is not known that nothing is to be done for them: they changed, wait for
+   * something else, or were refused. All others are as the client is meant to have them.
+   */
+  open: ReadonlySet<string> | "all";
   inFlight: InFlight | undefined;
   lastNonce: string;
   ackedNonce: string;
   ackedPush: number;
 }
 
+/** What a client has; of what it brought from an earlier stream only the version is known. */
+export type Held = XdsResource | { readonly version: string; readonly body?: undefined };
+
 export function createSubscription(): Subscription {
   return {
     isWildcard: false,
     isExplicit: false,
-    names: new Set(),
+    names: new OverlayMap(() => true),
     isAnswered: false,
     isReturning: false,
-    sent: new Map(),
-    held: new Map(),
+    sent: new OverlayMap(({ version }) => version),
+    held: new OverlayMap((resource) => resource),
     rejected: new Map(),
+    open: "all",
     inFlight: undefined,
     lastNonce: "",
     ackedNonce: "",
@@ -54,12 +61,38 @@ export function createSubscription(): Subscription {
   };
 }
 
+/** These names are to be looked at again. */
+export function reopen(state: Subscription, names: Iterable<string>): void {
+  if (state.open === "all") return;
+  const more = new Set(state.open);
+  for (const name of names) more.add(name);
+  state.open = more;
+}
+
+/** Whether the client is known to have exactly what it is meant to have of this type. */
+export function isSettled({ open, inFlight, rejected }: Subscription): boolean {
+  return open !== "all" && open.size === 0 && inFlight === undefined && rejected.size === 0;
+}
+
+/**
+ * Lets a client that has all of `target`, and nothing else, share that map instead of a copy of its
+ * own. `state` must be settled.
+ */
+export function share(state: Subscription, target: ReadonlyMap<string, XdsResource>): void {
+  const { held, sent, names } = state;
+  // Everything sent is in the target or was said to be absent: equal sizes mean equal names.
+  if (held.size !== target.size || sent.size !== target.size) return;
+  held.rebase(target);
+  sent.rebase(target);
+  if (!state.isWildcard && names.size === target.size) names.rebase(target);
+}
+
 export function applyAck(state: Subscription, inFlight: InFlight): void {
   state.inFlight = undefined;
   state.ackedNonce = inFlight.nonce;
   for (const [name, resource] of inFlight.upserts) {
     // What was unsubscribed meanwhile the client has dropped.
-    if (state.sent.has(name)) state.held.set(name, { version: resource.version, resource });
+    if (state.sent.has(name)) state.held.set(name, resource);
   }
   for (const name of inFlight.removals) state.held.delete(name);
   if (inFlight.push !== undefined) state.ackedPush = inFlight.push;
@@ -85,6 +118,7 @@ export function applyNack(state: Subscription, inFlight: InFlight, message: stri
   for (const { name, version } of refused) {
     state.rejected.set(`${name} ${version}`, { name, version, message });
     const held = state.held.get(name);
+    reopen(state, [name]);
     if (!state.sent.has(name)) continue;
     if (held === undefined) state.sent.delete(name);
     else state.sent.set(name, held.version);
@@ -99,12 +133,19 @@ export function subscribeSotw(
 ): void {
   if (names.length > 0) state.isExplicit = true;
   const isLegacyWildcard = isWildcardType && !state.isExplicit;
-  state.isWildcard = isLegacyWildcard || names.includes("*");
+  const isWildcard = isLegacyWildcard || names.includes("*");
   const wanted = new Set(names.filter((name) => name !== "*"));
+  const isSame =
+    wanted.size === state.names.size && [...wanted].every((each) => state.names.has(each));
+  // Every acknowledgement repeats the list.
+  if (isSame && isWildcard === state.isWildcard) return;
+  state.isWildcard = isWildcard;
+  state.open = "all";
   if (!state.isWildcard) {
     for (const name of state.sent.keys()) if (!wanted.has(name)) forget(state, name);
   }
-  state.names = wanted;
+  for (const name of state.names.keys()) if (!wanted.has(name)) state.names.delete(name);
+  for (const name of wanted) state.names.set(name, true);
 }
 
 /** Names that come and go (xDS protocol, "Incremental xDS", "Resource names and wildcards"). */
@@ -117,6 +158,11 @@ export function subscribeDelta(
   },
   isWildcardType: boolean,
 ): void {
+  const hasChange =
+    change.subscribe.length + change.unsubscribe.length > 0 ||
+    Object.keys(change.initialVersions).length > 0;
+  if (!hasChange && (state.isExplicit || state.isWildcard || !isWildcardType)) return;
+  state.open = "all";
   if (change.subscribe.length > 0 && !state.isExplicit) {
     state.isExplicit = true;
     state.isWildcard = false;
@@ -124,7 +170,7 @@ export function subscribeDelta(
   for (const name of change.subscribe) {
     if (name === "*") state.isWildcard = true;
     else {
-      state.names.add(name);
+      state.names.set(name, true);
       // Asking again means: send it again, whatever was sent before.
       state.sent.delete(name);
     }
@@ -140,7 +186,7 @@ export function subscribeDelta(
     if (!state.isWildcard && !state.names.has(name)) continue;
     state.isReturning = true;
     state.sent.set(name, version);
-    state.held.set(name, { version, resource: undefined });
+    state.held.set(name, { version });
   }
 }
 

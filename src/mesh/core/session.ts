@@ -7,11 +7,15 @@ import {
   SECRET_TYPE,
   XDS_TYPES,
 } from "../../xds/index.ts";
+import { changedNames } from "./resource-changes.ts";
 import {
   applyAck,
   applyNack,
   createSubscription,
+  isSettled,
+  reopen,
   type Subscription,
+  share,
   subscribeDelta,
   subscribeSotw,
 } from "./session-subscription.ts";
@@ -69,7 +73,11 @@ interface Plan {
   readonly isComplete: boolean;
   /** Whether some resource waits for clusters that the client does not have yet. */
   readonly isWithheld: boolean;
+  /** What must be looked at again once this was sent. */
+  readonly open: ReadonlySet<string>;
 }
+
+const NOTHING: ReadonlyMap<string, XdsResource> = new Map();
 
 /** The order in which a push goes out (make before break). */
 const CONFIG_TYPES = [CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE] as const;
@@ -118,15 +126,22 @@ export class Session {
 
   /** From now on the client is to have these; `push` numbers them, ascending. */
   update(target: ResourceSet, push: number): readonly SessionResponse[] {
+    const before = this.#target;
     this.#target = target;
     this.#push = push;
-    for (const [typeUrl, { rejected, held }] of this.#subscriptions) {
+    for (const [typeUrl, state] of this.#subscriptions) {
+      const { rejected, held } = state;
       for (const [key, { name, version }] of rejected) {
         const isOfUse = [target.get(typeUrl)?.get(name), held.get(name)].some(
           (each) => each?.version === version,
         );
-        if (!isOfUse) rejected.delete(key);
+        if (isOfUse) continue;
+        rejected.delete(key);
+        reopen(state, [name]);
       }
+      if (before === undefined) continue;
+      const changed = changedNames(before.get(typeUrl) ?? NOTHING, target.get(typeUrl) ?? NOTHING);
+      if (changed.size > 0) reopen(state, changed);
     }
     return this.#pump();
   }
@@ -139,7 +154,7 @@ export class Session {
 
   /** Names of the secrets that the client asked for. */
   wantedSecrets(): ReadonlySet<string> {
-    return this.#subscriptions.get(SECRET_TYPE)?.names ?? new Set();
+    return new Set(this.#subscriptions.get(SECRET_TYPE)?.names.keys());
   }
 
   /** The newest push that the client has acknowledged in full, all types; 0 for none. */
@@ -168,7 +183,7 @@ export class Session {
 
   /** What the client has, as far as it has acknowledged: names and versions of a type. */
   held(typeUrl: ResourceTypeUrl): ReadonlyMap<string, string> {
-    const held = this.#subscriptions.get(typeUrl)?.held ?? new Map();
+    const held = this.#subscriptions.get(typeUrl)?.held ?? [];
     return new Map([...held].map(([name, { version }]) => [name, version]));
   }
 
@@ -191,7 +206,12 @@ export class Session {
     const isFirstAnswer = state.isWildcard && !state.isAnswered && !plan.isWithheld;
     const isEmpty = plan.upserts.length === 0 && plan.removals.length === 0;
     if (isEmpty && !isFirstAnswer) {
-      if (plan.isComplete) state.ackedPush = this.#push;
+      state.open = typeUrl === SECRET_TYPE ? "all" : plan.open;
+      if (plan.isComplete) {
+        state.ackedPush = this.#push;
+        const target = this.#target?.get(typeUrl);
+        if (target !== undefined && isSettled(state)) share(state, target);
+      }
       return undefined;
     }
     return this.#send(typeUrl, state, plan);
@@ -201,11 +221,18 @@ export class Session {
     this.#nonce += 1;
     const nonce = `${this.#options.noncePrefix}${this.#nonce}`;
     if (typeUrl === CLUSTER_TYPE) this.#sendEndpointsAgain(plan.upserts, state);
+    const target = this.#targetOf(typeUrl);
+    const isSotw = this.#options.protocol === "sotw";
     for (const resource of plan.upserts) state.sent.set(resource.name, resource.version);
     for (const name of plan.removals) state.sent.set(name, "");
+    state.open = typeUrl === SECRET_TYPE ? "all" : plan.open;
     state.inFlight = {
       nonce,
-      upserts: new Map(plan.upserts.map((resource) => [resource.name, resource])),
+      upserts:
+        // All there is: no need for a map of its own. (State of the world may list what is kept.)
+        !isSotw && plan.upserts.length === target?.size
+          ? target
+          : new Map(plan.upserts.map((resource) => [resource.name, resource])),
       removals: plan.removals,
       push: plan.isComplete ? this.#push : undefined,
     };
@@ -213,7 +240,6 @@ export class Session {
     state.isAnswered = true;
     // Nothing was missing until the client asked for more: now something is.
     state.ackedPush = Math.min(state.ackedPush, this.#push - 1);
-    const isSotw = this.#options.protocol === "sotw";
     return {
       typeUrl,
       version: String(this.#push),
@@ -226,19 +252,26 @@ export class Session {
   /** A client forgets the endpoints of a cluster with the cluster. */
   #dropEndpoints(clusters: readonly string[]): void {
     const endpoints = this.#subscriptions.get(ENDPOINT_TYPE);
+    if (endpoints === undefined) return;
     for (const name of clusters) {
-      endpoints?.held.delete(name);
-      endpoints?.sent.delete(name);
+      endpoints.held.delete(name);
+      endpoints.sent.delete(name);
     }
+    reopen(endpoints, clusters);
   }
 
   /** A cluster that changed warms anew and waits for its endpoints, although those are the same. */
   #sendEndpointsAgain(clusters: readonly XdsResource[], state: Subscription): void {
     const endpoints = this.#subscriptions.get(ENDPOINT_TYPE);
+    if (endpoints === undefined) return;
+    const again: string[] = [];
     for (const { name, version } of clusters) {
       const before = state.sent.get(name);
-      if (before !== undefined && before !== version) endpoints?.sent.delete(name);
+      if (before === undefined || before === version) continue;
+      endpoints.sent.delete(name);
+      again.push(name);
     }
+    if (again.length > 0) reopen(endpoints, again);
   }
 
   #plan(typeUrl: ResourceTypeUrl, state: Subscription): Plan {
@@ -262,34 +295,49 @@ export class Session {
     return [...list.values()];
   }
 
+  /** What is to be sent of the names that are open; of the others nothing is. */
   #changes(typeUrl: ResourceTypeUrl, state: Subscription): Plan {
     const target = this.#targetOf(typeUrl);
     const upserts: XdsResource[] = [];
     const removals: string[] = [];
+    const open = new Set<string>();
     let isComplete = true;
     let isWithheld = false;
     const consider = (resource: XdsResource): void => {
       const { name, version } = resource;
       if (state.sent.get(name) === version) return;
-      if (state.rejected.has(`${name} ${version}`)) isComplete = false;
-      else if (this.#mayHave(resource)) upserts.push(resource);
-      else isWithheld = true;
-    };
-    if (state.isWildcard) for (const resource of target?.values() ?? []) consider(resource);
-    else {
-      for (const name of state.names) {
-        const resource = target?.get(name);
-        if (resource !== undefined) consider(resource);
-        // An explicit name that does not exist is answered as removed, once.
-        else if (!state.sent.has(name) && this.#isAbsent(typeUrl, name)) removals.push(name);
-        else if (typeUrl !== SECRET_TYPE && !state.sent.has(name)) isComplete = false;
+      if (state.rejected.has(`${name} ${version}`)) {
+        isComplete = false;
+        open.add(name);
+      } else if (this.#mayHave(resource)) upserts.push(resource);
+      else {
+        isWithheld = true;
+        open.add(name);
       }
-    }
-    for (const [name, version] of state.sent) {
-      if (version === "" || target?.has(name) === true) continue;
-      if (typeUrl === SECRET_TYPE && !this.#secrets.has(name)) continue;
-      if (this.#mayLose(typeUrl, name)) removals.push(name);
-      else isComplete = false;
+    };
+    const considerAbsent = (name: string): void => {
+      const version = state.sent.get(name);
+      if (version === "") return;
+      if (version !== undefined) {
+        if (typeUrl === SECRET_TYPE && !this.#secrets.has(name)) return;
+        if (this.#mayLose(typeUrl, name)) removals.push(name);
+        else {
+          isComplete = false;
+          open.add(name);
+        }
+        // An explicit name that does not exist is answered as removed, once.
+      } else if (!state.isWildcard && state.names.has(name)) {
+        if (this.#isAbsent(typeUrl, name)) removals.push(name);
+        else if (typeUrl !== SECRET_TYPE) {
+          isComplete = false;
+          open.add(name);
+        }
+      }
+    };
+    for (const name of state.open === "all" ? allNames(state, target) : state.open) {
+      const resource = target?.get(name);
+      if (resource === undefined) considerAbsent(name);
+      else if (state.isWildcard || state.names.has(name)) consider(resource);
     }
     const hasAllNames = typeUrl !== ROUTE_TYPE || this.#hasAskedForRoutes(state);
     return {
@@ -297,6 +345,7 @@ export class Session {
       removals,
       isComplete: isComplete && !isWithheld && hasAllNames,
       isWithheld,
+      open,
     };
   }
 
@@ -319,6 +368,7 @@ export class Session {
     const clusters = this.#subscriptions.get(CLUSTER_TYPE);
     if (clusters?.isWildcard !== true) return true;
     const endpoints = this.#subscriptions.get(ENDPOINT_TYPE);
+    if (this.#hasEverything(clusters, endpoints)) return true;
     for (const name of referencesOf(resource).clusters) {
       if (!clusters.held.has(name) || clusters.inFlight?.removals.includes(name)) return false;
       const isEds = this.#target?.get(ENDPOINT_TYPE)?.has(name) === true;
@@ -327,6 +377,12 @@ export class Session {
       if (isEds && isAsking && endpoints?.held.has(name) !== true) return false;
     }
     return true;
+  }
+
+  /** Whether it has all clusters and endpoints there are, hence those of any resource of the target. */
+  #hasEverything(clusters: Subscription, endpoints: Subscription | undefined): boolean {
+    if (endpoints === undefined || !isSettled(clusters) || !isSettled(endpoints)) return false;
+    return endpoints.held.size === (this.#target?.get(ENDPOINT_TYPE)?.size ?? 0);
   }
 
   /** Whether nothing that the client has, or is being sent, names the resource. */
@@ -370,7 +426,7 @@ export class Session {
     name: string,
   ): XdsResource | undefined {
     const held = state.held.get(name);
-    if (held?.resource !== undefined) return held.resource;
+    if (held?.body !== undefined) return held;
     const target = this.#targetOf(typeUrl)?.get(name);
     return target?.version === held?.version ? target : undefined;
   }
@@ -399,6 +455,18 @@ export class Session {
       }
     }
     return true;
+  }
+}
+
+/** Every name that could have something to be done for it. */
+function* allNames(
+  state: Subscription,
+  target: ReadonlyMap<string, XdsResource> | undefined,
+): Generator<string> {
+  if (state.isWildcard) yield* target?.keys() ?? [];
+  else yield* state.names.keys();
+  for (const name of state.sent.keys()) {
+    if (target?.has(name) !== true && (state.isWildcard || !state.names.has(name))) yield name;
   }
 }
 

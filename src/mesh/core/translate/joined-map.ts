@@ -3,24 +3,24 @@
  * times. Cost of a lookup: at most two.
  */
 export class JoinedMap<K, V> implements ReadonlyMap<K, V> {
-  readonly #first: ReadonlyMap<K, V>;
-  readonly #second: ReadonlyMap<K, V>;
+  readonly first: ReadonlyMap<K, V>;
+  readonly second: ReadonlyMap<K, V>;
 
   constructor(first: ReadonlyMap<K, V>, second: ReadonlyMap<K, V>) {
-    this.#first = first;
-    this.#second = second;
+    this.first = first;
+    this.second = second;
   }
 
   get size(): number {
-    return this.#first.size + this.#second.size;
+    return this.first.size + this.second.size;
   }
 
   get(key: K): V | undefined {
-    return this.#first.get(key) ?? this.#second.get(key);
+    return this.first.get(key) ?? this.second.get(key);
   }
 
   has(key: K): boolean {
-    return this.#first.has(key) || this.#second.has(key);
+    return this.first.has(key) || this.second.has(key);
   }
 
   forEach(visit: (value: V, key: K, map: ReadonlyMap<K, V>) => void): void {
@@ -28,18 +28,18 @@ export class JoinedMap<K, V> implements ReadonlyMap<K, V> {
   }
 
   *entries(): MapIterator<[K, V]> {
-    yield* this.#first;
-    yield* this.#second;
+    yield* this.first;
+    yield* this.second;
   }
 
   *keys(): MapIterator<K> {
-    yield* this.#first.keys();
-    yield* this.#second.keys();
+    yield* this.first.keys();
+    yield* this.second.keys();
   }
 
   *values(): MapIterator<V> {
-    yield* this.#first.values();
-    yield* this.#second.values();
+    yield* this.first.values();
+    yield* this.second.values();
   }
 
   [Symbol.iterator](): MapIterator<[K, V]> {
