@@ -3,7 +3,7 @@ import { TLSSocket } from "node:tls";
 
 /** What a connection begins with, and what one gets that fills it. */
 const PLAIN_BYTES = 16_384;
-const LARGE_BYTES = 65_536;
+const LARGE_BYTES = 131_072;
 /** The plain text of one full TLS record (RFC 8446 §5.1): more never comes at once. */
 export const TLS_RECORD_BYTES = 16_384;
 const MAX_SPARES = 64;
