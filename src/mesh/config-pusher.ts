@@ -12,6 +12,7 @@ import {
 import { blamedFor } from "./core/distribution-blame.ts";
 import type { MeshObjects } from "./core/mesh-objects.ts";
 import { buildModel, type MeshModel, type ModelOptions } from "./core/model.ts";
+import { ModelMemory } from "./core/model-memory.ts";
 import { createTranslator, type Translator } from "./core/translate.ts";
 import { SHORT_TYPE } from "./debug-metrics.ts";
 import type { RouteStatusWriter } from "./route-status.ts";
@@ -52,6 +53,7 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
   const graceUntilMs = clock.nowMs() + RECONNECT_GRACE_MS;
   let objects: MeshObjects | undefined;
   let model: MeshModel | undefined;
+  const memory = new ModelMemory();
   let translator: Translator | undefined;
   let number = 0;
   let tracked: ReadonlyMap<string, TrackedResource> = new Map();
@@ -93,7 +95,7 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
   return {
     apply(next) {
       try {
-        const built = buildModel(next, options.model);
+        const built = buildModel(next, options.model, memory);
         const nextTranslator =
           translator?.next(built) ?? createTranslator(built, { accessLog: options.accessLog });
         model = built;

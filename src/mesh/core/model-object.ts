@@ -11,6 +11,8 @@ export interface ModelProblem {
 /** Collects problems while a model is built. */
 export interface ProblemLog {
   report(object: KubeObject, message: string): void;
+  /** Adds what another log collected. */
+  take(problems: readonly ModelProblem[]): void;
   readonly problems: readonly ModelProblem[];
 }
 
@@ -21,6 +23,9 @@ export function createProblemLog(): ProblemLog {
     report(object, message) {
       const { namespace = "", name } = object.metadata;
       problems.push({ kind: object.kind, namespace, name, message });
+    },
+    take(others) {
+      problems.push(...others);
     },
   };
 }

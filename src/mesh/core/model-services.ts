@@ -1,6 +1,7 @@
 import type { KubeObject, StringMap } from "../../api/index.ts";
 import { endpointOf, type MeshEndpoint } from "./model-endpoint.ts";
 import { NOWHERE } from "./model-locality.ts";
+import { areSame } from "./model-memory.ts";
 import { byAge, compare, labelsOf, listOf, objectOf, portOf, textOf } from "./model-object.ts";
 import { type PortProtocol, protocolOf } from "./model-protocol.ts";
 import type { MeshWorkloadEntry } from "./model-workload-entries.ts";
@@ -70,23 +71,68 @@ export const SERVICE_DOMAIN = "svc.cluster.local";
 
 /**
  * All Kubernetes services with their endpoints, sorted by host. `workloads` is keyed by
- * `namespace/pod`; WorkloadEntries join the services whose selector fits them.
+ * `namespace/pod`; WorkloadEntries join the services whose selector fits them. `remembered`, of the
+ * build before: a service that nothing changed for keeps its object.
  */
 export function buildServices(
   services: readonly KubeObject[],
   endpointSlices: readonly KubeObject[],
   workloads: ReadonlyMap<string, Workload>,
   entries: readonly MeshWorkloadEntry[] = [],
+  remembered: RememberedServices = new WeakMap(),
 ): readonly MeshService[] {
   const slices = slicesByService(endpointSlices);
   const all = services
     .map((service) => {
       const { namespace = "default", name } = service.metadata;
-      return serviceFrom(service, slices.get(`${namespace}/${name}`) ?? [], workloads, entries);
+      const own = slices.get(`${namespace}/${name}`) ?? [];
+      return rememberedService(service, own, workloads, entries, remembered);
     })
     .sort((a, b) => compare(a.host, b.host));
   const byHost = new Map(all.map((service) => [service.host, service]));
   return all.map((service) => aliased(service, byHost));
+}
+
+type Workloads = Pick<ReadonlyMap<string, Workload>, "get">;
+
+interface Remembered {
+  readonly slices: readonly KubeObject[];
+  readonly entries: readonly MeshWorkloadEntry[];
+  /** Every pod that was looked up, and what was found. */
+  readonly asked: readonly (readonly [key: string, found: Workload | undefined])[];
+  readonly service: MeshService;
+}
+
+/** By the Service's object: what it was made of the last time, and what came out. */
+export type RememberedServices = WeakMap<KubeObject, Remembered>;
+
+function rememberedService(
+  object: KubeObject,
+  slices: readonly KubeObject[],
+  workloads: Workloads,
+  entries: readonly MeshWorkloadEntry[],
+  remembered: RememberedServices,
+): MeshService {
+  const before = remembered.get(object);
+  if (
+    before !== undefined &&
+    before.entries === entries &&
+    areSame(before.slices, slices) &&
+    before.asked.every(([key, found]) => workloads.get(key) === found)
+  ) {
+    return before.service;
+  }
+  const asked: [string, Workload | undefined][] = [];
+  const asking: Workloads = {
+    get(key) {
+      const found = workloads.get(key);
+      asked.push([key, found]);
+      return found;
+    },
+  };
+  const service = serviceFrom(object, slices, asking, entries);
+  remembered.set(object, { slices, entries, asked, service });
+  return service;
 }
 
 /** An ExternalName that is another service of the mesh leads to that one's endpoints, as in Istio. */
@@ -200,7 +246,7 @@ function slicesByService(slices: readonly KubeObject[]): Map<string, KubeObject[
 function serviceFrom(
   service: KubeObject,
   slices: readonly KubeObject[],
-  workloads: ReadonlyMap<string, Workload>,
+  workloads: Workloads,
   entries: readonly MeshWorkloadEntry[],
 ): MeshService {
   const { namespace = "default", name, annotations = {} } = service.metadata;
@@ -256,7 +302,7 @@ function serviceFrom(
 function endpointsOf(
   slices: readonly KubeObject[],
   portName: string,
-  workloads: ReadonlyMap<string, Workload>,
+  workloads: Workloads,
 ): readonly MeshEndpoint[] {
   const found = new Map<string, MeshEndpoint>();
   for (const slice of slices) {
@@ -284,7 +330,7 @@ function endpointsOf(
 function workloadOf(
   endpoint: Readonly<Record<string, unknown>>,
   namespace: string,
-  workloads: ReadonlyMap<string, Workload>,
+  workloads: Workloads,
 ): Workload | undefined {
   const target = objectOf(endpoint["targetRef"]);
   if (target["kind"] !== "Pod") return undefined;

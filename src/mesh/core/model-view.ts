@@ -60,6 +60,11 @@ function distinctionsOf(model: MeshModel): Distinctions {
   return made;
 }
 
+/** The labels of clients that failover goes by, sorted. */
+export function labelsOfFailover(model: MeshModel): readonly string[] {
+  return distinctionsOf(model).labels;
+}
+
 /** The view of a client. Cost: the number of services, VirtualServices and DestinationRules. */
 export function viewOf(model: MeshModel, client: Client): MeshView {
   const sidecar = sidecarFor(model, client);

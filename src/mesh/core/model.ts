@@ -23,6 +23,7 @@ import {
   type MeshGateway,
 } from "./model-gateways.ts";
 import { nodeLocalities } from "./model-locality.ts";
+import { ModelMemory } from "./model-memory.ts";
 import {
   byAge,
   compare,
@@ -114,108 +115,216 @@ export interface MeshModel extends ModelOptions {
 
 /**
  * Builds the model from what is watched. Never throws for a bad resource: it is left out and listed
- * in `problems`. The order of the objects does not matter.
+ * in `problems`. The order of the objects does not matter. With the memory of the model before, only
+ * what changed is made anew; the result is the same.
  */
-export function buildModel(objects: MeshObjects, options: ModelOptions): MeshModel {
+export function buildModel(
+  objects: MeshObjects,
+  options: ModelOptions,
+  memory: ModelMemory = new ModelMemory(),
+): MeshModel {
   const log = createProblemLog();
-  const credentials = credentialsFrom(objects.secrets);
-  const nodes = nodeLocalities(objects.nodes);
-  const workloads = new Map(
-    objects.pods.map((pod) => {
-      const workload = workloadFromPod(pod, nodes);
-      return [`${workload.namespace}/${workload.podName}`, workload];
-    }),
+  const credentials = memory.part("credentials", objects.secrets, log, () =>
+    credentialsFrom(objects.secrets),
   );
-  const entries = parsed(objects.workloadEntries, parseWorkloadEntry, log).map(({ object, spec }) =>
-    workloadEntryFrom(object, spec),
+  const workloads = workloadsFrom(objects, memory, log);
+  const entries = memory.part("workloadEntries", objects.workloadEntries, log, (own) =>
+    parsed(objects.workloadEntries, parseWorkloadEntry, own).map(({ object, spec }) =>
+      workloadEntryFrom(object, spec),
+    ),
   );
-  const kubernetes = buildServices(objects.services, objects.endpointSlices, workloads, entries);
-  const external = parsed(objects.serviceEntries, parseServiceEntry, log).flatMap(
-    ({ object, spec }) => {
-      const pods = workloads.values();
-      const built = serviceEntryServices(object, spec, { pods, entries }, log);
-      return built.map((service) => ({ object, service }));
-    },
+  const kubernetes = buildServices(
+    objects.services,
+    objects.endpointSlices,
+    workloads,
+    entries,
+    memory.services,
   );
-  const services = [...kubernetes, ...external.map(({ service }) => service)].sort((a, b) =>
-    compare(a.host, b.host),
+  const external = memory.part(
+    "serviceEntries",
+    // Without ServiceEntries pods do not matter.
+    objects.serviceEntries.length === 0 ? [] : [...objects.serviceEntries, workloads, entries],
+    log,
+    (own) =>
+      parsed(objects.serviceEntries, parseServiceEntry, own).flatMap(({ object, spec }) => {
+        const pods = workloads.values();
+        const built = serviceEntryServices(object, spec, { pods, entries }, own);
+        return built.map((service) => ({ object, service }));
+      }),
+  );
+  const services = memory.sameItems(
+    "services",
+    [...kubernetes, ...external.map(({ service }) => service)].sort((a, b) =>
+      compare(a.host, b.host),
+    ),
   );
   const serviceByHost = byHost(services);
   reportSharedHosts(external, serviceByHost, log);
   const isService = (host: string): boolean => serviceByHost.has(host);
-  const ruleSpecs = parsed(objects.destinationRules, parseDestinationRule, log);
-  for (const { object, spec } of ruleSpecs) {
-    for (const message of ignoredPolicies(spec)) log.report(object, message);
-  }
-  const destinationRules = mergeDestinationRules(ruleSpecs, isService);
-  const virtualServices = withDelegates(
-    parsed(objects.virtualServices, parseVirtualService, log).map(({ object, spec }) => {
-      for (const message of ignoredFields(spec)) log.report(object, message);
-      return { object, spec, virtualService: virtualServiceFrom(object, spec, isService) };
-    }),
-    log,
+  const hosts = memory.sameItems(
+    "hosts",
+    services.map(({ namespace, host }) => `${namespace}/${host}`),
   );
-  const settings = settingsFrom(objects.meshConfigs, options.rootNamespace, log);
-  const model = {
+  const destinationRules = memory.part(
+    "destinationRules",
+    [hosts, ...objects.destinationRules],
+    log,
+    (own) => {
+      const ruleSpecs = parsed(objects.destinationRules, parseDestinationRule, own);
+      for (const { object, spec } of ruleSpecs) {
+        for (const message of ignoredPolicies(spec)) own.report(object, message);
+      }
+      return memory.equalItems(
+        "destinationRules",
+        mergeDestinationRules(ruleSpecs, isService),
+        (rule) => `${rule.namespace}/${rule.name} ${rule.host} ${rule.exportTo.join()}`,
+      );
+    },
+  );
+  const routed = memory.part("virtualServices", [hosts, ...objects.virtualServices], log, (own) =>
+    withDelegates(
+      parsed(objects.virtualServices, parseVirtualService, own).map(({ object, spec }) => {
+        for (const message of ignoredFields(spec)) own.report(object, message);
+        return { object, spec, virtualService: virtualServiceFrom(object, spec, isService) };
+      }),
+      own,
+    ),
+  );
+  const virtualServices = memory.part("virtualServiceList", [routed], log, () =>
+    memory.equalItems(
+      "virtualServices",
+      routed.map((each) => each.virtualService),
+      ({ namespace, name }) => `${namespace}/${name}`,
+    ),
+  );
+  const settings = memory.part("settings", objects.meshConfigs, log, (own) =>
+    settingsFrom(objects.meshConfigs, options.rootNamespace, own),
+  );
+  const gateways = memory.part(
+    "gateways",
+    objects.gateways.length === 0 ? [] : [...objects.gateways, workloads, credentials],
+    log,
+    (own) =>
+      parsed(objects.gateways, parseGateway, own).map(({ object, spec }) => {
+        for (const message of ignoredGatewayFields(spec)) own.report(object, message);
+        const gateway = gatewayFrom(object, spec);
+        reportCredentials(object, gateway, { workloads, credentials }, own);
+        return gateway;
+      }),
+  );
+  const sidecars = memory.part("sidecars", objects.sidecars, log, (own) =>
+    parsed(objects.sidecars, parseSidecar, own).map(({ object, spec }) => {
+      for (const message of ignoredSidecarFields(spec)) own.report(object, message);
+      return sidecarFrom(object, spec);
+    }),
+  );
+  const peerAuthentications = memory.part(
+    "peerAuthentications",
+    objects.peerAuthentications,
+    log,
+    (own) =>
+      parsed(objects.peerAuthentications, parsePeerAuthentication, own).map(({ object, spec }) =>
+        peerAuthenticationFrom(object, spec),
+      ),
+  );
+  const requestAuthentications = memory.part(
+    "requestAuthentications",
+    // Without them services do not matter.
+    objects.requestAuthentications.length === 0
+      ? []
+      : [services, ...objects.requestAuthentications],
+    log,
+    (own) =>
+      parsed(objects.requestAuthentications, parseRequestAuthentication, own).map(
+        ({ object, spec }) => {
+          const policy = requestAuthenticationFrom(object, spec);
+          reportKeys(object, policy, { serviceByHost }, own);
+          return policy;
+        },
+      ),
+  );
+  const telemetries = memory.part("telemetries", [settings, ...objects.telemetries], log, (own) =>
+    parsed(objects.telemetries, parseTelemetry, own).map(({ object, spec }) => {
+      const ignored = [...ignoredTelemetry(spec), ...missingProviders(spec, settings.tracing)];
+      for (const message of ignored) own.report(object, message);
+      return telemetryFrom(object, spec);
+    }),
+  );
+  const authorizationPolicies = memory.part(
+    "authorizationPolicies",
+    objects.authorizationPolicies,
+    log,
+    (own) =>
+      parsed(objects.authorizationPolicies, parseAuthorizationPolicy, own).flatMap(
+        ({ object, spec }) => {
+          const policy = authorizationPolicyFrom(object, spec);
+          if (policy === undefined)
+            own.report(object, "action CUSTOM needs an external authorizer; there is none");
+          return policy ?? [];
+        },
+      ),
+  );
+  memory.part("routes", [routed, destinationRules, hosts], log, (own) => {
+    const lookups = new Map<string, DestinationRuleLookup>();
+    const rulesOf = (namespace: string): DestinationRuleLookup => {
+      const known = lookups.get(namespace);
+      const lookup =
+        known ?? destinationRulesFor(destinationRules, namespace, options.rootNamespace);
+      lookups.set(namespace, lookup);
+      return lookup;
+    };
+    for (const { object, virtualService } of routed) {
+      reportDestinations(object, virtualService, { serviceByHost }, rulesOf, own);
+    }
+    reportConflicts(routed, own);
+  });
+  return {
     ...options,
     services,
     serviceByHost,
     workloads,
     servedPorts: servedPortsOf(services),
-    virtualServices: virtualServices.map((each) => each.virtualService),
+    virtualServices,
     destinationRules,
-    gateways: parsed(objects.gateways, parseGateway, log).map(({ object, spec }) => {
-      for (const message of ignoredGatewayFields(spec)) log.report(object, message);
-      const gateway = gatewayFrom(object, spec);
-      reportCredentials(object, gateway, { workloads, credentials }, log);
-      return gateway;
-    }),
+    gateways,
     credentials,
-    sidecars: parsed(objects.sidecars, parseSidecar, log).map(({ object, spec }) => {
-      for (const message of ignoredSidecarFields(spec)) log.report(object, message);
-      return sidecarFrom(object, spec);
-    }),
+    sidecars,
     settings,
-    peerAuthentications: parsed(objects.peerAuthentications, parsePeerAuthentication, log).map(
-      ({ object, spec }) => peerAuthenticationFrom(object, spec),
-    ),
-    requestAuthentications: parsed(
-      objects.requestAuthentications,
-      parseRequestAuthentication,
-      log,
-    ).map(({ object, spec }) => {
-      const policy = requestAuthenticationFrom(object, spec);
-      reportKeys(object, policy, { serviceByHost }, log);
-      return policy;
-    }),
-    telemetries: parsed(objects.telemetries, parseTelemetry, log).map(({ object, spec }) => {
-      const ignored = [...ignoredTelemetry(spec), ...missingProviders(spec, settings.tracing)];
-      for (const message of ignored) log.report(object, message);
-      return telemetryFrom(object, spec);
-    }),
-    authorizationPolicies: parsed(
-      objects.authorizationPolicies,
-      parseAuthorizationPolicy,
-      log,
-    ).flatMap(({ object, spec }) => {
-      const policy = authorizationPolicyFrom(object, spec);
-      if (policy === undefined)
-        log.report(object, "action CUSTOM needs an external authorizer; there is none");
-      return policy ?? [];
-    }),
+    peerAuthentications,
+    requestAuthentications,
+    telemetries,
+    authorizationPolicies,
+    problems: log.problems,
   };
-  const lookups = new Map<string, DestinationRuleLookup>();
-  const rulesOf = (namespace: string): DestinationRuleLookup => {
-    const known = lookups.get(namespace);
-    const lookup = known ?? destinationRulesFor(destinationRules, namespace, options.rootNamespace);
-    lookups.set(namespace, lookup);
-    return lookup;
-  };
-  for (const { object, virtualService } of virtualServices) {
-    reportDestinations(object, virtualService, model, rulesOf, log);
-  }
-  reportConflicts(virtualServices, log);
-  return { ...model, problems: log.problems };
+}
+
+function workloadsFrom(
+  objects: MeshObjects,
+  memory: ModelMemory,
+  log: ProblemLog,
+): ReadonlyMap<string, Workload> {
+  const nodes = memory.part("nodes", objects.nodes, log, () =>
+    memory.equalItems("nodes", [...nodeLocalities(objects.nodes)], ([name]) => name),
+  );
+  // A pod's status changes often, and seldom in what counts here.
+  const localities = new Map(nodes);
+  const found = memory.each(
+    "workloads",
+    nodes,
+    objects.pods,
+    (pod) => workloadFromPod(pod, localities),
+    keyOfWorkload,
+  );
+  return memory.part(
+    "workloadMap",
+    [found],
+    log,
+    () => new Map(found.map((each) => [keyOfWorkload(each), each])),
+  );
+}
+
+function keyOfWorkload({ namespace, podName }: Workload): string {
+  return `${namespace}/${podName}`;
 }
 
 function byHost(services: readonly MeshService[]): ReadonlyMap<string, MeshService> {

@@ -7,6 +7,7 @@ import {
   ROUTE_TYPE,
   unpackAny,
 } from "../../xds/index.ts";
+import { JoinedMap } from "./translate/joined-map.ts";
 import type { XdsResource } from "./xds-resource.ts";
 
 /** What a listener or a route configuration needs the client to have. */
@@ -29,6 +30,31 @@ export function referencesOf(resource: XdsResource): References {
   const references = read(resource);
   known.set(resource, references);
   return references;
+}
+
+/** Tells what a resource refers to, where that is known without decoding it. */
+export function noteReferences(resource: XdsResource, references: References): void {
+  known.set(resource, references);
+}
+
+type Clusters = ReadonlyMap<string, XdsResource>;
+
+/** By resource and by clusters that many proxies share. */
+const missing = new WeakMap<XdsResource, WeakMap<Clusters, readonly string[]>>();
+
+/** The clusters that a resource names and that are not there. Cost: once for clusters that are shared. */
+export function missingClusters(resource: XdsResource, clusters: Clusters): readonly string[] {
+  if (clusters instanceof JoinedMap) {
+    const { first, second } = clusters as JoinedMap<string, XdsResource>;
+    return missingClusters(resource, first).filter((name) => !second.has(name));
+  }
+  const byClusters = missing.get(resource) ?? new WeakMap<Clusters, readonly string[]>();
+  missing.set(resource, byClusters);
+  const seen = byClusters.get(clusters);
+  if (seen !== undefined) return seen;
+  const found = [...referencesOf(resource).clusters].filter((name) => !clusters.has(name));
+  byClusters.set(clusters, found);
+  return found;
 }
 
 function read(resource: XdsResource): References {

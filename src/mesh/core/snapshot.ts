@@ -1,5 +1,5 @@
 import { CLUSTER_TYPE, LISTENER_TYPE, ROUTE_TYPE } from "../../xds/index.ts";
-import { referencesOf } from "./snapshot-references.ts";
+import { missingClusters, referencesOf } from "./snapshot-references.ts";
 import type { ResourceSet } from "./xds-resource.ts";
 
 /** A resource that names another one which is not there. */
@@ -18,7 +18,7 @@ export interface MissingReference {
  */
 export function checkConsistent(resources: ResourceSet): readonly MissingReference[] {
   const problems: MissingReference[] = [];
-  const clusters = resources.get(CLUSTER_TYPE);
+  const clusters = resources.get(CLUSTER_TYPE) ?? new Map();
   const routes = resources.get(ROUTE_TYPE);
   for (const [typeUrl, kind] of [
     [LISTENER_TYPE, "Listener"],
@@ -30,9 +30,7 @@ export function checkConsistent(resources: ResourceSet): readonly MissingReferen
         const message = `${kind} ${name} names ${what} ${missing}, which does not exist`;
         problems.push({ kind, name, missing, message });
       };
-      for (const each of references.clusters) {
-        if (clusters?.has(each) !== true) report("cluster", each);
-      }
+      for (const each of missingClusters(resource, clusters)) report("cluster", each);
       for (const each of references.routes) {
         if (routes?.has(each) !== true) report("route configuration", each);
       }

@@ -10,9 +10,12 @@ import {
 import type { MeshModel } from "./model.ts";
 import { destinationRulesFor } from "./model-destination-rules.ts";
 import { NOWHERE } from "./model-locality.ts";
+import { areSame } from "./model-memory.ts";
 import { policiesFor } from "./model-security.ts";
-import { type Client, type MeshView, viewKey, viewOf } from "./model-view.ts";
+import { type Client, labelsOfFailover, type MeshView, viewKey, viewOf } from "./model-view.ts";
 import type { ProxyNode } from "./proxy-node.ts";
+import { changedNames } from "./resource-changes.ts";
+import { missingClusters, noteReferences } from "./snapshot-references.ts";
 import { credentialSecrets } from "./translate/credentials.ts";
 import {
   gatewayCredentials,
@@ -24,14 +27,16 @@ import { inboundCluster, inboundListener, inboundPorts } from "./translate/inbou
 import { JoinedMap } from "./translate/joined-map.ts";
 import { listenerClusters, namedClusters } from "./translate/named-clusters.ts";
 import { BLACK_HOLE_CLUSTER, inboundClusterName, PASSTHROUGH_CLUSTER } from "./translate/names.ts";
-import {
-  emptyCluster,
-  outboundClusters,
-  passthroughCluster,
-} from "./translate/outbound-clusters.ts";
+import { emptyCluster, passthroughCluster } from "./translate/outbound-clusters.ts";
 import { httpProxyListener } from "./translate/outbound-listener.ts";
 import { keySetClusters } from "./translate/request-authentication.ts";
 import { createResourceEncoder, type ResourceEncoder } from "./translate/resource-encoder.ts";
+import {
+  placeOf,
+  ServiceResourceCache,
+  type ServiceResources,
+} from "./translate/service-resources.ts";
+import { shapeOf } from "./translate/service-shape.ts";
 import { httpProxyRoutes } from "./translate/virtual-hosts.ts";
 import type { ResourceSet, XdsResource } from "./xds-resource.ts";
 
@@ -42,15 +47,22 @@ export interface TranslateOptions {
 
 /** The translation of one model. It encodes what proxies share once, when it is first asked for. */
 export interface Translator {
-  /** Everything a proxy may ask for, secrets apart. Equal content is the same object. */
+  /**
+   * Everything a proxy may ask for, secrets apart. Equal content is the same object, for maps of
+   * resources too: a proxy that nothing changed for gets the very set it had.
+   */
   resourcesFor(node: ProxyNode): ResourceSet;
-  /** The translator of the next model; resources that did not change keep their objects. */
+  /** The translator of the next model; what its changes do not touch is taken over. */
   next(model: MeshModel): Translator;
 }
 
 /** A translator for a model. */
 export function createTranslator(model: MeshModel, options: TranslateOptions): Translator {
-  return translatorOf(model, options, createResourceEncoder());
+  return translatorOf(model, options, createResourceEncoder(), {
+    services: new ServiceResourceCache(),
+    shared: new Map(),
+    nodes: new WeakMap(),
+  });
 }
 
 /** The resources of one proxy. For many proxies of one model use `createTranslator`. */
@@ -63,7 +75,6 @@ export function translate(
 }
 
 const CLUSTER = "envoy.config.cluster.v3.Cluster";
-const ENDPOINTS = "envoy.config.endpoint.v3.ClusterLoadAssignment";
 const LISTENER = "envoy.config.listener.v3.Listener";
 const SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret";
 const ROUTES = "envoy.config.route.v3.RouteConfiguration";
@@ -71,10 +82,9 @@ const ROUTES = "envoy.config.route.v3.RouteConfiguration";
 type RouteConfiguration = MessageTypes[typeof ROUTES];
 type Resources = ReadonlyMap<string, XdsResource>;
 
-/** A route configuration with the clusters it names. */
+/** A route configuration. */
 interface Routes {
   readonly resource: XdsResource;
-  readonly clusters: ReadonlySet<string>;
 }
 
 /** What all proxies of a namespace share. */
@@ -83,127 +93,278 @@ interface OutboundResources {
   readonly endpoints: Resources;
 }
 
+/** What only one proxy gets, beside what it shares. */
+interface NodeResources {
+  readonly clusters: Resources;
+  readonly listeners: Resources;
+  readonly routes: Resources;
+  readonly secrets: Resources;
+}
+
+/** Something made of inputs, to be taken over while those are the same objects. */
+interface Made {
+  readonly inputs: readonly unknown[];
+  readonly value: unknown;
+}
+
+/** What outlives a model. */
+interface Memory {
+  readonly services: ServiceResourceCache;
+  /** By what it is and for which clients: views, outbound resources, routes. */
+  readonly shared: ReadonlyMap<string, Made>;
+  readonly nodes: WeakMap<ProxyNode, { readonly made: Made; readonly set: ResourceSet }>;
+}
+
 function translatorOf(
   model: MeshModel,
   options: TranslateOptions,
   encoder: ResourceEncoder,
+  memory: Memory,
 ): Translator {
-  const views = new Map<string, MeshView>();
-  const outboundByClient = new Map<string, OutboundResources>();
-  const httpProxyByClient = new Map<string, Routes>();
+  const current = new Map<string, Made>();
+  const checked = new Map<string, unknown>();
   const sourceLabels = sourceLabelsOf(model);
+  const failoverLabels = labelsOfFailover(model);
+
+  /** Looked at once per model; made anew when an input is another object than last time. */
+  const shared = <T>(key: string, inputsOf: () => readonly unknown[], make: (before?: T) => T): T =>
+    remembered(checked, key, () => {
+      const before = memory.shared.get(key);
+      const inputs = inputsOf();
+      const isSame = before !== undefined && areSame(before.inputs, inputs);
+      const made = isSame ? before : { inputs, value: make(before?.value as T | undefined) };
+      current.set(key, made);
+      return made.value;
+    }) as T;
+
+  const viewFor = (client: Client, key: string): MeshView =>
+    shared<MeshView>(
+      `view ${key}`,
+      // Every model's view is another one, whose unchanged lists are those of the last.
+      () => [model],
+      (before) => {
+        const view = viewOf(model, client);
+        if (before === undefined) return view;
+        const { services, virtualServices, destinationRules } = view;
+        return {
+          ...view,
+          services: areSame(before.services, services) ? before.services : services,
+          virtualServices: areSame(before.virtualServices, virtualServices)
+            ? before.virtualServices
+            : virtualServices,
+          destinationRules: areSame(before.destinationRules, destinationRules)
+            ? before.destinationRules
+            : destinationRules,
+        };
+      },
+    );
 
   const outboundOf = (node: ProxyNode, view: MeshView, key: string): OutboundResources => {
     // With redirection the original destination is known; else only what a request asks for is.
     const isBound = node.interceptionMode === "NONE";
-    return remembered(outboundByClient, `${isBound} ${key}`, () =>
-      outbound(view, node.namespace, isBound, encoder),
+    return shared<OutboundResources>(
+      `outbound ${isBound} ${key}`,
+      () => [view.services, view.destinationRules, view.settings, view.credentials],
+      (before) => {
+        const ruleFor = destinationRulesFor(
+          view.destinationRules,
+          node.namespace,
+          model.rootNamespace,
+        );
+        const place = placeOf(view, failoverLabels, isBound);
+        const made = outbound(isBound, encoder, view.services, (service) =>
+          memory.services.resourcesOf(service, ruleFor(service), view, place, isBound, encoder),
+        );
+        return {
+          clusters: kept(before?.clusters, made.clusters),
+          endpoints: kept(before?.endpoints, made.endpoints),
+        };
+      },
     );
   };
 
-  const encoded = (config: RouteConfiguration): Routes => ({
-    resource: encoder.resource(ROUTES, config.name ?? "", config),
-    clusters: namedClusters(config),
-  });
+  const encoded = (config: RouteConfiguration): Routes => {
+    const resource = encoder.resource(ROUTES, config.name ?? "", config);
+    const clusters = namedClusters(config);
+    noteReferences(resource, { clusters, routes: new Set() });
+    return { resource };
+  };
+
+  /** Of the services all but their endpoints: routes do not know those. */
+  const shapesOf = (view: MeshView, key: string): readonly unknown[] =>
+    shared<readonly string[]>(
+      `shapes ${key}`,
+      () => [view.services],
+      (before) => {
+        const shapes = view.services.map(shapeOf);
+        return before !== undefined && areSame(before, shapes) ? before : shapes;
+      },
+    );
 
   const httpProxyOf = (node: ProxyNode, view: MeshView, clientKey: string): Routes => {
     // Routes depend on the client's namespace and on the labels that VirtualServices ask for.
     const labels = sourceLabels.map((key) => node.labels[key] ?? null);
-    const key = JSON.stringify([clientKey, ...labels]);
-    return remembered(httpProxyByClient, key, () => encoded(httpProxyRoutes(view, node)));
+    return shared<Routes>(
+      `routes ${JSON.stringify([clientKey, ...labels])}`,
+      () => [
+        shapesOf(view, clientKey),
+        view.virtualServices,
+        view.destinationRules,
+        view.settings,
+        view.sidecar,
+      ],
+      () => encoded(httpProxyRoutes(view, node)),
+    );
+  };
+
+  const ownOf = (
+    node: ProxyNode,
+    client: Client,
+    view: MeshView,
+    outer: OutboundResources,
+    httpProxy: Routes | undefined,
+  ): NodeResources => {
+    // Redirected traffic needs other listeners (one for each direction, original destinations);
+    // binding the pod's ports there would take them from the application.
+    const isBound = node.interceptionMode === "NONE";
+    const inbound = node.role === "sidecar" && isBound ? inboundPorts(view, node) : [];
+    const gateway = node.role === "router" ? gatewayPorts(model, node) : [];
+    const proxyPort = isBound ? node.httpProxyPort : undefined;
+    const listeners = [
+      ...inbound.map((port) => inboundListener(port, node, model, options)),
+      ...gateway.flatMap((port) => gatewayListener(port, node, view, options) ?? []),
+      ...(proxyPort === undefined
+        ? []
+        : [httpProxyListener({ ...node, labels: client.labels }, proxyPort, options, model)]),
+    ];
+    const routes = [
+      ...(httpProxy === undefined ? [] : [httpProxy]),
+      ...gateway.flatMap((port) => gatewayRoutes(port, node, view).map(encoded)),
+    ];
+    const ownClusters = [
+      ...inbound.map((port) => inboundCluster(port, node)),
+      ...keySetClusters(
+        policiesFor(model.requestAuthentications, client, model.rootNamespace),
+        model,
+      ),
+      // A route may name a subset or a host that does not exist. Its cluster is there and empty,
+      // so that what is sent is complete, and one wrong name holds up nobody else's change.
+      ...missingFrom(outer.clusters, [
+        ...routes.map((each) => missingClusters(each.resource, outer.clusters)),
+        listenerClusters(listeners),
+      ])
+        .filter((name) => !inbound.some((port) => inboundClusterName(port.number) === name))
+        .map(emptyCluster),
+    ];
+    return {
+      clusters: byName(ownClusters.map((each) => encoder.resource(CLUSTER, each.name ?? "", each))),
+      listeners: byName(listeners.map((each) => encoder.resource(LISTENER, each.name ?? "", each))),
+      routes: byName(routes.map((each) => each.resource)),
+      secrets: byName(
+        credentialSecrets(
+          model.credentials,
+          node.namespace,
+          credentialNames(view, node, model),
+        ).map((each) => encoder.resource(SECRET, each.name ?? "", each)),
+      ),
+    };
+  };
+
+  /** Everything that a proxy's own resources are made of. */
+  const inputsOf = (
+    node: ProxyNode,
+    client: Client,
+    view: MeshView,
+    outer: OutboundResources,
+    httpProxy: Routes | undefined,
+  ): readonly unknown[] => {
+    const pod = model.workloads.get(`${node.namespace}/${node.name}`);
+    const served = pod === undefined ? [] : (model.servedPorts.get(pod) ?? []);
+    const needsServices = node.role === "router" || model.requestAuthentications.length > 0;
+    return [
+      ...[outer.clusters, httpProxy, pod, client.locality, view.sidecar, view.settings],
+      ...[view.virtualServices, view.destinationRules, model.credentials, model.gateways],
+      ...[model.peerAuthentications, model.requestAuthentications, model.authorizationPolicies],
+      needsServices ? model.services : undefined,
+      model.telemetries,
+      // Traces go to collectors that there are.
+      ...model.settings.tracing.providers.map(({ host }) => model.serviceByHost.has(host)),
+      ...served.flatMap(({ service, port, targetPort }) => [
+        shapeOf(service),
+        port.number,
+        targetPort,
+      ]),
+    ];
   };
 
   return {
     resourcesFor(node) {
       const client = clientOf(model, node);
       const key = viewKey(model, client);
-      const view = remembered(views, key, () => viewOf(model, client));
-      const shared = outboundOf(node, view, key);
-      // Redirected traffic needs other listeners (one for each direction, original destinations);
-      // binding the pod's ports there would take them from the application.
-      const isBound = node.interceptionMode === "NONE";
-      const inbound = node.role === "sidecar" && isBound ? inboundPorts(view, node) : [];
-      const gateway = node.role === "router" ? gatewayPorts(model, node) : [];
-      const proxyPort = isBound ? node.httpProxyPort : undefined;
-      const listeners = [
-        ...inbound.map((port) => inboundListener(port, node, model, options)),
-        ...gateway.flatMap((port) => gatewayListener(port, node, view, options) ?? []),
-        ...(proxyPort === undefined
-          ? []
-          : [httpProxyListener({ ...node, labels: client.labels }, proxyPort, options, model)]),
-      ];
-      const routes = [
-        ...(proxyPort === undefined ? [] : [httpProxyOf(node, view, key)]),
-        ...gateway.flatMap((port) => gatewayRoutes(port, node, view).map(encoded)),
-      ];
-      const ownClusters = [
-        ...inbound.map((port) => inboundCluster(port, node)),
-        ...keySetClusters(
-          policiesFor(model.requestAuthentications, client, model.rootNamespace),
-          model,
-        ),
-        // A route may name a subset or a host that does not exist. Its cluster is there and empty,
-        // so that what is sent is complete, and one wrong name holds up nobody else's change.
-        ...missingFrom(shared.clusters, [
-          ...routes.map((each) => each.clusters),
-          listenerClusters(listeners),
-        ])
-          .filter((name) => !inbound.some((port) => inboundClusterName(port.number) === name))
-          .map(emptyCluster),
-      ];
-      return new Map<ResourceTypeUrl, Resources>([
-        [
-          CLUSTER_TYPE,
-          new JoinedMap(
-            shared.clusters,
-            byName(ownClusters.map((each) => encoder.resource(CLUSTER, each.name ?? "", each))),
-          ),
-        ],
-        [ENDPOINT_TYPE, shared.endpoints],
-        [
-          LISTENER_TYPE,
-          byName(listeners.map((each) => encoder.resource(LISTENER, each.name ?? "", each))),
-        ],
-        [ROUTE_TYPE, byName(routes.map((each) => each.resource))],
-        [
-          SECRET_TYPE,
-          byName(
-            credentialSecrets(
-              model.credentials,
-              node.namespace,
-              credentialNames(view, node, model),
-            ).map((each) => encoder.resource(SECRET, each.name ?? "", each)),
-          ),
-        ],
-      ]);
+      const view = viewFor(client, key);
+      const outer = outboundOf(node, view, key);
+      const hasProxy = node.interceptionMode === "NONE" && node.httpProxyPort !== undefined;
+      const httpProxy = hasProxy ? httpProxyOf(node, view, key) : undefined;
+      const inputs = inputsOf(node, client, view, outer, httpProxy);
+      const before = memory.nodes.get(node);
+      const isSame = before !== undefined && areSame(before.made.inputs, inputs);
+      const own = isSame
+        ? (before.made.value as NodeResources)
+        : ownOf(node, client, view, outer, httpProxy);
+      const set = setOf(before?.set, outer, own);
+      memory.nodes.set(node, { made: { inputs, value: own }, set });
+      return set;
     },
-    next: (nextModel) => translatorOf(nextModel, options, encoder.next()),
+    next: (nextModel) =>
+      translatorOf(nextModel, options, encoder.next(), { ...memory, shared: current }),
   };
 }
 
+/** The set of a proxy; each map, and the set, is the one before when it has the same resources. */
+function setOf(
+  before: ResourceSet | undefined,
+  outer: OutboundResources,
+  own: NodeResources,
+): ResourceSet {
+  const set = new Map<ResourceTypeUrl, Resources>([
+    [CLUSTER_TYPE, joined(before?.get(CLUSTER_TYPE), outer.clusters, own.clusters)],
+    [ENDPOINT_TYPE, outer.endpoints],
+    [LISTENER_TYPE, kept(before?.get(LISTENER_TYPE), own.listeners)],
+    [ROUTE_TYPE, kept(before?.get(ROUTE_TYPE), own.routes)],
+    [SECRET_TYPE, kept(before?.get(SECRET_TYPE), own.secrets)],
+  ]);
+  const isSame = before !== undefined && [...set].every(([type, map]) => before.get(type) === map);
+  return isSame ? before : set;
+}
+
+function joined(before: Resources | undefined, first: Resources, own: Resources): Resources {
+  if (!(before instanceof JoinedMap)) return new JoinedMap(first, own);
+  const second = kept(before.second as Resources, own);
+  return before.first === first && before.second === second
+    ? (before as Resources)
+    : new JoinedMap(first, second);
+}
+
+/** What was there before, when it is the same. */
+function kept(before: Resources | undefined, after: Resources): Resources {
+  return before !== undefined && changedNames(before, after).size === 0 ? before : after;
+}
+
 function outbound(
-  model: MeshView,
-  namespace: string,
   isBound: boolean,
   encoder: ResourceEncoder,
+  services: MeshView["services"],
+  resourcesOf: (service: MeshView["services"][number]) => ServiceResources,
 ): OutboundResources {
   const clusters = [
     encoder.resource(CLUSTER, BLACK_HOLE_CLUSTER, emptyCluster(BLACK_HOLE_CLUSTER)),
     encoder.resource(CLUSTER, PASSTHROUGH_CLUSTER, passthroughCluster(isBound)),
   ];
   const endpoints: XdsResource[] = [];
-  const ruleFor = destinationRulesFor(model.destinationRules, namespace, model.rootNamespace);
-  for (const service of model.services) {
-    for (const { name, cluster, assignment } of outboundClusters(
-      service,
-      ruleFor(service),
-      model,
-      isBound,
-    )) {
-      clusters.push(encoder.resource(CLUSTER, name, cluster));
-      if (assignment === undefined) continue;
-      endpoints.push(encoder.resource(ENDPOINTS, name, assignment));
-    }
+  for (const service of services) {
+    const resources = resourcesOf(service);
+    clusters.push(...resources.clusters);
+    endpoints.push(...resources.endpoints);
   }
   return { clusters: byName(clusters), endpoints: byName(endpoints) };
 }
@@ -225,10 +386,7 @@ function clientOf(model: MeshModel, { role, namespace, name, labels }: ProxyNode
   };
 }
 
-function missingFrom(
-  clusters: Resources,
-  named: readonly ReadonlySet<string>[],
-): readonly string[] {
+function missingFrom(clusters: Resources, named: readonly Iterable<string>[]): readonly string[] {
   const missing = new Set<string>();
   for (const each of named) {
     for (const name of each) if (!clusters.has(name)) missing.add(name);
