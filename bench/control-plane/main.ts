@@ -201,19 +201,19 @@ async function measure(
 async function startSerin(kubeconfig: string, store: KubeStore, port: number): Promise<Plane> {
   const child = forked("serin.ts", [kubeconfig, String(port)]);
   await within(once(child, "message"), "the control plane's start");
+  const { namespace } = TARGET;
+  const { items } = await store.list(RESOURCES.endpointSlice, { namespace });
+  const slice = items.find(
+    ({ metadata }) => metadata.labels?.["kubernetes.io/service-name"] === TARGET.name,
+  );
+  if (slice === undefined) throw new Error("no slice");
+  const key = { namespace, name: slice.metadata.name };
   return {
     process: child,
     async changeEndpoint(address) {
-      const { namespace } = TARGET;
-      const { items } = await store.list(RESOURCES.endpointSlice, { namespace });
-      const slice = items.find(
-        ({ metadata }) => metadata.labels?.["kubernetes.io/service-name"] === TARGET.name,
-      );
-      if (slice === undefined) throw new Error("no slice");
       const endpoints = structuredClone(slice["endpoints"]) as { addresses: string[] }[];
       const last = endpoints.at(-1);
       if (last !== undefined) last.addresses = [address];
-      const key = { namespace, name: slice.metadata.name };
       await store.patch(RESOURCES.endpointSlice, key, { endpoints }, { kind: "merge" });
     },
     async changeWeight(weight, marker) {

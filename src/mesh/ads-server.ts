@@ -1,6 +1,6 @@
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import { messageOf } from "../base/index.ts";
-import type { Logger } from "../runtime/index.ts";
+import type { Clock, Logger } from "../runtime/index.ts";
 import { SECRET_TYPE } from "../xds/index.ts";
 import { decodeRequest, encodeResponse } from "./ads-messages.ts";
 import { type ProxyNode, parseProxyNode } from "./core/proxy-node.ts";
@@ -10,6 +10,7 @@ import { CREDENTIAL_PREFIX } from "./core/translate/credentials.ts";
 import type { ResourceSet, XdsResource } from "./core/xds-resource.ts";
 import type { GrpcMethod } from "./grpc-server.ts";
 import type { Authenticator, SecretSource, WorkloadIdentity } from "./identity.ts";
+import { createPushPacer, type PushPacer } from "./push-pacer.ts";
 
 const SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService";
 
@@ -51,6 +52,7 @@ export type AdsEvent =
 
 export interface AdsOptions {
   readonly logger: Logger;
+  readonly clock: Clock;
   /** Without one, nobody is authenticated and no secrets are handed out. */
   readonly authenticator?: Authenticator | undefined;
   readonly secrets?: SecretSource | undefined;
@@ -74,11 +76,19 @@ export function createAds(options: AdsOptions): Ads {
   const open = new Set<AdsStream>();
   let push: Push | undefined;
   let count = 0;
+  const pacer = createPushPacer<AdsStream>({
+    clock: options.clock,
+    work: (stream) => stream.work(),
+  });
   const shared: Shared = {
     options,
+    pacer,
     push: () => push,
     joined: (stream) => open.add(stream),
-    left: (stream) => open.delete(stream),
+    left: (stream) => {
+      open.delete(stream);
+      pacer.forget(stream);
+    },
   };
   const handle =
     (protocol: "sotw" | "delta") =>
@@ -96,7 +106,13 @@ export function createAds(options: AdsOptions): Ads {
     ],
     publish(next) {
       push = next;
-      for (const each of open) each.push(next);
+      const others: AdsStream[] = [];
+      // Those that the change is for come first.
+      for (const each of open) {
+        if (each.translate(next)) pacer.run(each);
+        else others.push(each);
+      }
+      for (const each of others) pacer.run(each);
     },
     connections: () => [...open].flatMap((each) => (each.connection ? [each.connection] : [])),
     stop() {
@@ -108,6 +124,7 @@ export function createAds(options: AdsOptions): Ads {
 
 interface Shared {
   readonly options: AdsOptions;
+  readonly pacer: PushPacer<AdsStream>;
   push(): Push | undefined;
   joined(stream: AdsStream): void;
   left(stream: AdsStream): void;
@@ -124,10 +141,14 @@ class AdsStream {
   readonly #id: string;
   readonly #shared: Shared;
   readonly #secrets = new Map<string, XdsResource | undefined>();
-  /** Requests that arrive while the token is being checked. */
+  /** Requests that arrive while the token is being checked, or others have their turn. */
   readonly #waiting: SessionRequest[] = [];
   /** undefined until the first request is accepted. */
   connection: MutableConnection | undefined;
+  /** What was last found consistent, or not. */
+  #checked: ResourceSet | undefined;
+  /** What the next turn brings to the client. */
+  #ready: { readonly resources: ResourceSet; readonly push: number } | undefined;
   #isOpening = false;
   #isClosed = false;
 
@@ -156,9 +177,10 @@ class AdsStream {
     this.#stream.end();
   }
 
-  push(push: Push): void {
+  /** Finds out what the client is to have; whether that is something else than before. */
+  translate(push: Push): boolean {
     const { connection } = this;
-    if (connection === undefined) return;
+    if (connection === undefined) return false;
     const { logger } = this.#shared.options;
     let resources: ResourceSet;
     try {
@@ -166,18 +188,38 @@ class AdsStream {
     } catch (error) {
       // The proxy keeps what it has; others must not suffer.
       logger.error({ proxy: connection.node.id, reason: messageOf(error) }, "translation failed");
-      return;
+      return false;
+    }
+    if (resources === this.#checked) {
+      if (connection.problems.length === 0) this.#ready = { resources, push: push.number };
+      return false;
     }
     connection.problems = checkConsistent(resources);
+    this.#checked = resources;
     if (connection.problems.length > 0) {
       const problems = connection.problems.map((problem) => problem.message);
       logger.error({ proxy: connection.node.id, problems }, "inconsistent push is held back");
-      return;
+      return false;
     }
-    connection.resources = resources;
-    this.#refreshCredentials(connection);
-    this.#send(connection, connection.session.update(resources, push.number));
-    this.#shared.options.onEvent({ kind: "progress", connection });
+    this.#ready = { resources, push: push.number };
+    return true;
+  }
+
+  /** Its turn to be written to: the newest state, and answers to what it asked meanwhile. */
+  work(): void {
+    const { connection } = this;
+    if (connection === undefined || this.#isClosed) return;
+    const ready = this.#ready;
+    this.#ready = undefined;
+    if (ready !== undefined) {
+      const { resources, push } = ready;
+      const isSame = resources === connection.resources;
+      connection.resources = resources;
+      if (!isSame) this.#refreshCredentials(connection);
+      this.#send(connection, connection.session.update(resources, push));
+      this.#shared.options.onEvent({ kind: "progress", connection });
+    }
+    for (const request of this.#waiting.splice(0)) this.#handle(connection, request);
   }
 
   secretsChanged(identity: WorkloadIdentity): void {
@@ -210,8 +252,8 @@ class AdsStream {
       void this.#open(parsed);
     }
     if (request === undefined) return;
-    if (this.connection === undefined) this.#waiting.push(request);
-    else this.#handle(this.connection, request);
+    this.#waiting.push(request);
+    if (this.connection !== undefined) this.#shared.pacer.run(this);
   }
 
   async #open(node: ProxyNode): Promise<void> {
@@ -245,8 +287,8 @@ class AdsStream {
     logger.info({ proxy: node.id, protocol: this.#protocol }, "proxy connected");
     onEvent({ kind: "connected", connection });
     const push = this.#shared.push();
-    if (push !== undefined) this.push(push);
-    for (const request of this.#waiting.splice(0)) this.#handle(connection, request);
+    if (push !== undefined) this.translate(push);
+    this.#shared.pacer.run(this);
   }
 
   /** undefined when no token came along, or nobody can check it. A bad one ends the stream. */
@@ -328,7 +370,8 @@ class AdsStream {
   #send(connection: Connection, responses: readonly SessionResponse[]): void {
     for (const response of responses) {
       if (this.#isClosed) return;
-      this.#stream.write(encodeResponse(this.#protocol, response));
+      const bytes = encodeResponse(this.#protocol, response);
+      this.#stream.write(bytes, this.#shared.pacer.wrote(bytes.length));
       this.#shared.options.onEvent({ kind: "sent", connection, response });
     }
   }

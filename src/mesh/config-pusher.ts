@@ -20,6 +20,8 @@ import type { RouteStatusWriter } from "./route-status.ts";
 /** Refusals remembered, so that one that is repeated makes one Event. */
 const MAX_REPORTED = 1000;
 const SETTLE_MS = 5;
+/** With many proxies a look takes long: it may take no more than this part of the time. */
+const SETTLE_SHARE = 0.1;
 /**
  * After a start, sidecars of pods that run count as proxies although they have not come back yet:
  * else a rollout would take silence for agreement.
@@ -60,22 +62,25 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
   const reported = new Set<string>();
 
   let isSettling = false;
+  let notBeforeMs = 0;
   /** Acknowledgements come in swarms: one look at all of them is enough. */
   const settleSoon = (): void => {
     if (isSettling) return;
     isSettling = true;
-    clock.schedule(SETTLE_MS, settle);
+    clock.schedule(Math.max(SETTLE_MS, notBeforeMs - clock.nowMs()), settle);
   };
   clock.schedule(RECONNECT_GRACE_MS, settleSoon);
 
   const settle = (): void => {
     isSettling = false;
+    const startMs = clock.nowMs();
     const connected = ads.connections().map(stateOf);
     const isGrace = clock.nowMs() < graceUntilMs;
     const proxies = isGrace ? [...connected, ...absentOf(model, ads.connections())] : connected;
     for (const resource of tracked.values()) {
       writer.write(resource, distributionOf(resource, proxies));
     }
+    notBeforeMs = clock.nowMs() + (clock.nowMs() - startMs) / SETTLE_SHARE;
   };
 
   const reportRejection = (connection: Connection, typeUrl: string, message: string): void => {
@@ -148,16 +153,18 @@ function problemsOf(object: KubeObject, model: MeshModel) {
 }
 
 function stateOf({ node, session, problems }: Connection): ProxyState {
-  const refusals = session
-    .progress()
-    .flatMap(({ typeUrl, rejected }) =>
-      rejected.map(({ message }) => `${SHORT_TYPE[typeUrl] ?? typeUrl}: ${message}`),
-    );
-  const held = problems.map((problem) => problem.message);
   return {
     nodeId: node.id,
     ackedPush: session.ackedPush(),
-    problems: [...new Set([...refusals, ...held])],
+    // Asked for where the proxy is late only.
+    get problems() {
+      const refusals = session
+        .progress()
+        .flatMap(({ typeUrl, rejected }) =>
+          rejected.map(({ message }) => `${SHORT_TYPE[typeUrl] ?? typeUrl}: ${message}`),
+        );
+      return [...new Set([...refusals, ...problems.map(({ message }) => message)])];
+    },
   };
 }
 

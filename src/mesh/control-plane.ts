@@ -65,7 +65,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     });
     const identity = options.identity ?? ownIdentity(authority, options, stops);
     const ads = createAds({
-      logger,
+      ...{ logger, clock },
       authenticator: identity.authenticator,
       secrets: identity.secrets,
       onEvent: (event) => {

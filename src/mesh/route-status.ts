@@ -4,6 +4,8 @@ import type { KubeStore } from "../kube/store.ts";
 import type { Clock, Logger } from "../runtime/index.ts";
 import type { DistributionStatus, TrackedResource } from "./core/distribution.ts";
 
+/** A count that goes up, while the answer is still the same, is told this often. */
+const COUNT_MS = 250;
 const BACKOFF = { baseMs: 50, maxMs: 5000 };
 
 export interface RouteStatusOptions {
@@ -27,6 +29,8 @@ interface Entry {
   written: string | undefined;
   isReconciled: boolean | undefined;
   sinceMs: number;
+  observedGeneration: number | undefined;
+  writtenMs: number;
   next: { readonly resource: TrackedResource; readonly status: DistributionStatus } | undefined;
   isBusy: boolean;
   attempt: number;
@@ -44,12 +48,28 @@ export function createRouteStatusWriter(options: RouteStatusOptions): RouteStatu
     const { next } = entry;
     if (next === undefined) return;
     const text = JSON.stringify(next.status);
+    if (text === entry.written) {
+      entry.next = undefined;
+      return;
+    }
+    const { isReconciled, observedGeneration } = next.status;
+    const isCount =
+      entry.isReconciled === isReconciled && entry.observedGeneration === observedGeneration;
+    const waitMs = isCount ? entry.writtenMs + COUNT_MS - clock.nowMs() : 0;
+    if (waitMs > 0) {
+      entry.cancelRetry ??= clock.schedule(waitMs, () => {
+        entry.cancelRetry = undefined;
+        void run(entry);
+      });
+      return;
+    }
     entry.next = undefined;
-    if (text === entry.written) return;
     entry.isBusy = true;
     try {
       await patch(entry, next.resource, next.status);
       entry.written = text;
+      entry.observedGeneration = observedGeneration;
+      entry.writtenMs = clock.nowMs();
       entry.attempt = 0;
     } catch (error) {
       const isGone = error instanceof SerinError && error.code === "SERIN_NOT_FOUND";
@@ -100,6 +120,8 @@ export function createRouteStatusWriter(options: RouteStatusOptions): RouteStatu
           written: undefined,
           isReconciled: undefined,
           sinceMs: clock.nowMs(),
+          observedGeneration: undefined,
+          writtenMs: 0,
           next: undefined,
           isBusy: false,
           attempt: 0,

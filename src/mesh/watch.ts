@@ -35,8 +35,14 @@ const SELECTED: Partial<Record<keyof MeshObjects, ListOptions>> = {
 
 /** A change is passed on after this long without another one, … */
 const QUIET_MS = 10;
-/** … or at the latest this long after the first. */
+/** … or at the latest this long after the first, … */
 const MAX_DELAY_MS = 100;
+/** … endpoints at once: whoever sends to one that is gone has an error, … */
+const ENDPOINT_QUIET_MS = 1;
+/** … but passing on may take no more than this part of the time, … */
+const WORK_SHARE = 0.5;
+/** … up to a delay of this; Istio's maximum. */
+const MAX_REST_MS = 10_000;
 
 export interface WatchOptions {
   readonly store: KubeStore;
@@ -65,23 +71,34 @@ export function watchMesh(options: WatchOptions): MeshWatch {
   const synced = Promise.withResolvers<void>();
   let cancelQuiet: (() => void) | undefined;
   let firstChangeMs: number | undefined;
+  let notBeforeMs = 0;
+  let hasUrgent = false;
 
   const publish = (): void => {
     cancelQuiet?.();
     cancelQuiet = undefined;
     firstChangeMs = undefined;
+    hasUrgent = false;
     if (abort.signal.aborted || objects.size < KINDS.length) return;
     const snapshot = KINDS.map((kind) => [kind, [...(objects.get(kind)?.values() ?? [])]] as const);
+    const startMs = clock.nowMs();
     options.onChange(Object.fromEntries(snapshot) as unknown as MeshObjects);
+    const tookMs = clock.nowMs() - startMs;
+    notBeforeMs = startMs + Math.min(MAX_REST_MS, tookMs / WORK_SHARE);
     synced.resolve();
   };
 
-  const changed = (): void => {
+  const changed = (kind: keyof MeshObjects): void => {
     const nowMs = clock.nowMs();
+    const isUrgent = kind === "endpointSlices";
+    // What is urgent takes along what waits, and what comes after it waits no longer for quiet.
+    hasUrgent ||= isUrgent;
     firstChangeMs ??= nowMs;
     cancelQuiet?.();
     const leftMs = Math.max(0, firstChangeMs + MAX_DELAY_MS - nowMs);
-    cancelQuiet = clock.schedule(Math.min(QUIET_MS, leftMs), publish);
+    const quietMs = hasUrgent ? ENDPOINT_QUIET_MS : QUIET_MS;
+    const delayMs = Math.max(Math.min(quietMs, leftMs), notBeforeMs - nowMs);
+    cancelQuiet = clock.schedule(delayMs, publish);
   };
 
   const follow = (kind: keyof MeshObjects): Promise<void> =>
@@ -92,11 +109,11 @@ export function watchMesh(options: WatchOptions): MeshWatch {
       onList(items) {
         const known = items.map((item) => [keyOf(item), prepared(kind, item, logger)] as const);
         objects.set(kind, new Map(known));
-        changed();
+        changed(kind);
       },
       onEvent(type, found) {
         const object = prepared(kind, found, logger);
-        if (apply(objects.get(kind) ?? new Map(), type, object)) changed();
+        if (apply(objects.get(kind) ?? new Map(), type, object)) changed(kind);
       },
     });
 

@@ -71,7 +71,7 @@ export function distributionOf(
   resource: TrackedResource,
   proxies: readonly ProxyState[],
 ): DistributionStatus {
-  const late = proxies.filter((proxy) => proxy.ackedPush < resource.sincePush);
+  const late = proxies.filter(({ ackedPush }) => ackedPush < resource.sincePush);
   const refusals = late.flatMap((proxy) =>
     proxy.problems.map((each) => `${proxy.nodeId}: ${each}`),
   );

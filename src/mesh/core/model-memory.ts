@@ -9,6 +9,8 @@ interface Part {
 
 interface Made {
   readonly context: unknown;
+  readonly objects: readonly object[];
+  readonly items: readonly object[];
   readonly byObject: ReadonlyMap<object, object>;
 }
 
@@ -47,6 +49,7 @@ export class ModelMemory {
     keyOf: (item: T) => string,
   ): readonly T[] {
     const before = (this.#lists.get(name) ?? []) as readonly T[];
+    if (areSame(before, items)) return before;
     const known = new Map(before.map((item) => [keyOf(item), item]));
     return this.sameItems(
       name,
@@ -71,11 +74,12 @@ export class ModelMemory {
   ): readonly T[] {
     const before = this.#made.get(name);
     const isSame = before !== undefined && before.context === context;
+    if (isSame && areSame(before.objects, objects)) return before.items as readonly T[];
     const made = (object: O): T =>
       (isSame ? (before.byObject.get(object) as T | undefined) : undefined) ?? make(object);
     const items = this.equalItems(name, objects.map(made), keyOf);
     const byObject = new Map(objects.map((object, i) => [object, items[i] as T]));
-    this.#made.set(name, { context, byObject });
+    this.#made.set(name, { context, objects, items, byObject });
     return items;
   }
 

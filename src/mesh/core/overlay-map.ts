@@ -61,7 +61,7 @@ export class OverlayMap<Shared, V> {
   /** From now on exactly what `base` has, which must be what it has already. */
   rebase(base: ReadonlyMap<string, Shared>): void {
     this.#base = base;
-    this.#own.clear();
+    if (this.#own.size > 0) this.#own.clear();
     this.#size = base.size;
   }
 }

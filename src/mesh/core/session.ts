@@ -129,6 +129,7 @@ export class Session {
     const before = this.#target;
     this.#target = target;
     this.#push = push;
+    if (before === target && this.#isQuiet()) return [];
     for (const [typeUrl, state] of this.#subscriptions) {
       const { rejected, held } = state;
       for (const [key, { name, version }] of rejected) {
@@ -185,6 +186,18 @@ export class Session {
   held(typeUrl: ResourceTypeUrl): ReadonlyMap<string, string> {
     const held = this.#subscriptions.get(typeUrl)?.held ?? [];
     return new Map([...held].map(([name, { version }]) => [name, version]));
+  }
+
+  /** Whether nothing is to be done for any type; then the newest push is acknowledged. */
+  #isQuiet(): boolean {
+    for (const [typeUrl, state] of this.#subscriptions) {
+      // Secrets do not come with pushes.
+      if (typeUrl !== SECRET_TYPE && !(isSettled(state) && state.isAnswered)) return false;
+    }
+    const routes = this.#subscriptions.get(ROUTE_TYPE);
+    if (routes !== undefined && !this.#hasAskedForRoutes(routes)) return false;
+    for (const state of this.#subscriptions.values()) state.ackedPush = this.#push;
+    return true;
   }
 
   #pump(): readonly SessionResponse[] {

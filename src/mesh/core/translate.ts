@@ -62,6 +62,7 @@ export function createTranslator(model: MeshModel, options: TranslateOptions): T
     services: new ServiceResourceCache(),
     shared: new Map(),
     nodes: new WeakMap(),
+    groups: new WeakMap(),
   });
 }
 
@@ -113,6 +114,21 @@ interface Memory {
   /** By what it is and for which clients: views, outbound resources, routes. */
   readonly shared: ReadonlyMap<string, Made>;
   readonly nodes: WeakMap<ProxyNode, { readonly made: Made; readonly set: ResourceSet }>;
+  readonly groups: WeakMap<ProxyNode, Made>;
+}
+
+/** Which group of clients a proxy belongs to: those that share views, clusters and routes. */
+interface Membership {
+  readonly client: Client;
+  readonly viewKey: string;
+  readonly id: string;
+}
+
+/** What a group of clients shares. */
+interface Group {
+  readonly view: MeshView;
+  readonly outer: OutboundResources;
+  readonly httpProxy: Routes | undefined;
 }
 
 function translatorOf(
@@ -123,6 +139,7 @@ function translatorOf(
 ): Translator {
   const current = new Map<string, Made>();
   const checked = new Map<string, unknown>();
+  const groups = new Map<string, Group>();
   const sourceLabels = sourceLabelsOf(model);
   const failoverLabels = labelsOfFailover(model);
 
@@ -201,13 +218,11 @@ function translatorOf(
       },
     );
 
-  const httpProxyOf = (node: ProxyNode, view: MeshView, clientKey: string): Routes => {
-    // Routes depend on the client's namespace and on the labels that VirtualServices ask for.
-    const labels = sourceLabels.map((key) => node.labels[key] ?? null);
-    return shared<Routes>(
-      `routes ${JSON.stringify([clientKey, ...labels])}`,
+  const httpProxyOf = (node: ProxyNode, view: MeshView, { viewKey, id }: Membership): Routes =>
+    shared<Routes>(
+      `routes ${id}`,
       () => [
-        shapesOf(view, clientKey),
+        shapesOf(view, viewKey),
         view.virtualServices,
         view.destinationRules,
         view.settings,
@@ -215,7 +230,35 @@ function translatorOf(
       ],
       () => encoded(httpProxyRoutes(view, node)),
     );
+
+  /** Asked for every proxy with every push: looked at anew only when something it goes by changed. */
+  const membershipOf = (node: ProxyNode): Membership => {
+    const inputs = [
+      model.workloads.get(`${node.namespace}/${node.name}`),
+      ...[model.destinationRules, model.settings, model.sidecars],
+      ...sourceLabels,
+    ];
+    const before = memory.groups.get(node);
+    if (before !== undefined && areSame(before.inputs, inputs)) return before.value as Membership;
+    const client = clientOf(model, node);
+    const key = viewKey(model, client);
+    // Routes depend on the client's namespace and on the labels that VirtualServices ask for.
+    const labels = sourceLabels.map((name) => node.labels[name] ?? null);
+    const { interceptionMode, httpProxyPort } = node;
+    const hasProxy = httpProxyPort !== undefined;
+    const id = JSON.stringify([key, interceptionMode, hasProxy, ...labels]);
+    const value: Membership = { client, viewKey: key, id };
+    memory.groups.set(node, { inputs, value });
+    return value;
   };
+
+  const groupOf = (node: ProxyNode, membership: Membership): Group =>
+    remembered(groups, membership.id, () => {
+      const view = viewFor(membership.client, membership.viewKey);
+      const outer = outboundOf(node, view, membership.viewKey);
+      const hasProxy = node.interceptionMode === "NONE" && node.httpProxyPort !== undefined;
+      return { view, outer, httpProxy: hasProxy ? httpProxyOf(node, view, membership) : undefined };
+    });
 
   const ownOf = (
     node: ProxyNode,
@@ -299,12 +342,9 @@ function translatorOf(
 
   return {
     resourcesFor(node) {
-      const client = clientOf(model, node);
-      const key = viewKey(model, client);
-      const view = viewFor(client, key);
-      const outer = outboundOf(node, view, key);
-      const hasProxy = node.interceptionMode === "NONE" && node.httpProxyPort !== undefined;
-      const httpProxy = hasProxy ? httpProxyOf(node, view, key) : undefined;
+      const membership = membershipOf(node);
+      const { client } = membership;
+      const { view, outer, httpProxy } = groupOf(node, membership);
       const inputs = inputsOf(node, client, view, outer, httpProxy);
       const before = memory.nodes.get(node);
       const isSame = before !== undefined && areSame(before.made.inputs, inputs);

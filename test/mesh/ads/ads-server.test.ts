@@ -13,7 +13,7 @@ import type { ProxyNode } from "../../../src/mesh/core/proxy-node.ts";
 import { createTranslator } from "../../../src/mesh/core/translate.ts";
 import type { ResourceSet, XdsResource } from "../../../src/mesh/core/xds-resource.ts";
 import { startGrpcServer } from "../../../src/mesh/grpc-server.ts";
-import { createLogger } from "../../../src/runtime/index.ts";
+import { createLogger, systemClock } from "../../../src/runtime/index.ts";
 import { CLUSTER_TYPE, encode, ROUTE_TYPE, SECRET_TYPE } from "../../../src/xds/index.ts";
 import { bookinfo, mesh, reviewsSubsets, virtualService } from "../core/support/objects.ts";
 import { createIdentities } from "./identities.ts";
@@ -33,7 +33,8 @@ interface Server {
 async function start(t: TestContext, options: Partial<AdsOptions> = {}): Promise<Server> {
   const events: AdsEvent[] = [];
   const logger = createLogger("test", "silent");
-  const ads = createAds({ logger, onEvent: (event) => void events.push(event), ...options });
+  const onEvent = (event: AdsEvent) => void events.push(event);
+  const ads = createAds({ logger, clock: systemClock, onEvent, ...options });
   const server = await startGrpcServer({ host: "127.0.0.1", port: 0, methods: ads.methods });
   t.after(async () => {
     ads.stop();
