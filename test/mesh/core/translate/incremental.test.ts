@@ -16,6 +16,7 @@ import {
   service,
   serviceEntry,
   sidecar,
+  telemetry,
   virtualService,
 } from "../support/objects.ts";
 import { nodeOf } from "../support/translated.ts";
@@ -60,7 +61,11 @@ const slot = {
   peer: fc.record({ mode: fc.constantFrom("STRICT", "DISABLE") }),
   entry: fc.record({ of: fc.nat(1), address: fc.constantFrom("1.2.3.4", "1.2.3.5") }),
   gateway: fc.record({ port: fc.constantFrom(80, 81) }),
-  settings: fc.record({ mode: fc.constantFrom("REGISTRY_ONLY", "ALLOW_ANY") }),
+  telemetry: fc.record({ percent: fc.constantFrom(1, 100) }),
+  settings: fc.record({
+    traces: fc.boolean(),
+    mode: fc.constantFrom("REGISTRY_ONLY", "ALLOW_ANY"),
+  }),
 } as const;
 type Kind = keyof typeof slot;
 interface Change {
@@ -192,7 +197,22 @@ function objectsOf(kind: Kind, value: NonNullable<Change["value"]>): Partial<Mes
         ],
       };
     case "settings":
-      return { meshConfigs: [meshConfig({ outboundTrafficPolicy: value })] };
+      return {
+        meshConfigs: [
+          meshConfig({
+            outboundTrafficPolicy: { mode: value["mode"] },
+            enableTracing: value["traces"],
+            extensionProviders: [{ name: "z", zipkin: { service: "e0.example.com", port: 80 } }],
+            defaultProviders: { tracing: ["z"] },
+          }),
+        ],
+      };
+    case "telemetry":
+      return {
+        telemetries: [
+          telemetry({ name: "d" }, { tracing: [{ randomSamplingPercentage: value["percent"] }] }),
+        ],
+      };
     default:
       return assert.fail(kind satisfies never);
   }
