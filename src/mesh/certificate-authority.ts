@@ -1,5 +1,5 @@
 import "reflect-metadata";
-import { createPrivateKey, X509Certificate as NodeCertificate, webcrypto } from "node:crypto";
+import { webcrypto } from "node:crypto";
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -10,7 +10,6 @@ import {
   Pkcs10CertificateRequest,
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
-  X509Certificate,
   X509CertificateGenerator,
 } from "@peculiar/x509";
 import { type KubeObject, RESOURCES } from "../api/index.ts";
@@ -19,12 +18,17 @@ import type { KubeStore } from "../kube/store.ts";
 import type { Clock } from "../runtime/index.ts";
 import { spiffeId } from "./core/spiffe.ts";
 import type { WorkloadIdentity } from "./identity.ts";
+import { type Issuer, readIssuer } from "./issuer.ts";
 
 /** As Istio's self-signed root: the Secret's name and keys. */
 const SECRET = "istio-ca-secret";
+/** Where the authority is, the first that is there: one brought along, then the mesh's own. */
+export const AUTHORITY_SECRETS = ["cacerts", SECRET] as const;
 const ECDSA = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const ROOT_LIFETIME_MS = 10 * 365 * 24 * 3_600_000;
 const DEFAULT_LIFETIME_MS = 24 * 3_600_000;
+/** How long every proxy is given to learn a new root before anything is signed under it. */
+const DEFAULT_OVERLAP_MS = 60_000;
 /** Clocks differ: certificates are valid from a little before. */
 const BACKDATE_MS = 120_000;
 
@@ -36,7 +40,12 @@ export interface CertificateAuthorityOptions {
   readonly clock: Clock;
   /** Of workload certificates; default 24 h. */
   readonly certificateLifetimeMs?: number;
+  /** Between a new root's distribution and the first certificate under it; default 60 s. */
+  readonly overlapMs?: number;
 }
+
+/** What changed about an authority: the roots to trust, or who signs. */
+export type AuthorityChange = "roots" | "issuer";
 
 /** A private key (PKCS#8) with its certificates, all PEM. */
 export interface IssuedCertificate {
@@ -49,7 +58,18 @@ export interface IssuedCertificate {
 
 export interface CertificateAuthority {
   readonly trustDomain: string;
+  /** The roots to trust, one after the other: during a rotation the old and the new one. */
   readonly rootCertificatePem: string;
+  /**
+   * Goes over to what a Secret holds, without a moment in which a peer is not trusted: its roots are
+   * trusted at once beside those there are, it signs after the overlap, and the roots that it does not
+   * have go when no certificate under them is valid any more. Throws SERIN_INVALID_RESOURCE, and then
+   * nothing changed.
+   */
+  adopt(secret: KubeObject): Promise<void>;
+  onChange(listener: (change: AuthorityChange) => void): void;
+  /** No change is under way any more. */
+  stop(): void;
   /** A new key and a certificate with the identity's SPIFFE id as its only name. */
   issue(identity: WorkloadIdentity): Promise<IssuedCertificate>;
   /**
@@ -69,22 +89,49 @@ export interface CertificateAuthority {
 export async function createCertificateAuthority(
   options: CertificateAuthorityOptions,
 ): Promise<CertificateAuthority> {
-  const root = await loadRoot(options);
+  let issuer = await loadIssuer(options);
+  let { roots } = issuer;
   const { clock, trustDomain } = options;
   const lifetimeMs = options.certificateLifetimeMs ?? DEFAULT_LIFETIME_MS;
+  const overlapMs = options.overlapMs ?? DEFAULT_OVERLAP_MS;
+  const listeners = new Set<(change: AuthorityChange) => void>();
+  let cancel = (): void => {};
+
+  const trust = (next: readonly string[]): void => {
+    if (next.length === roots.length && next.every((each) => roots.includes(each))) return;
+    roots = next;
+    for (const listener of listeners) listener("roots");
+  };
+  const adopt = async (secret: KubeObject): Promise<void> => {
+    const next = await readIssuer(secret, clock.nowMs());
+    // What was begun before counts no more; what it made trusted stays so.
+    cancel();
+    if (next.certificatePem === issuer.certificatePem) {
+      issuer = next;
+      trust(next.roots);
+      return;
+    }
+    trust([...new Set([...roots, ...next.roots])]);
+    cancel = clock.schedule(overlapMs, () => {
+      issuer = next;
+      for (const listener of listeners) listener("issuer");
+      cancel = clock.schedule(lifetimeMs, () => trust(next.roots));
+    });
+  };
 
   const certify = async (publicKey: CryptoKey, names: Names, usages: readonly string[]) => {
+    const { certificate: authority, privateKey, algorithm, chainPem } = issuer;
     const notBeforeMs = clock.nowMs() - BACKDATE_MS;
-    const notAfterMs = Math.min(clock.nowMs() + lifetimeMs, root.certificate.notAfter.getTime());
+    const notAfterMs = Math.min(clock.nowMs() + lifetimeMs, authority.notAfter.getTime());
     const certificate = await X509CertificateGenerator.create({
       serialNumber: serialNumber(),
-      issuer: root.certificate.subject,
+      issuer: authority.subject,
       subject: names.subject,
       notBefore: new Date(notBeforeMs),
       notAfter: new Date(notAfterMs),
-      signingAlgorithm: ECDSA,
+      signingAlgorithm: algorithm,
       publicKey,
-      signingKey: root.privateKey,
+      signingKey: privateKey,
       extensions: [
         new BasicConstraintsExtension(false, undefined, true),
         new KeyUsagesExtension(
@@ -95,10 +142,10 @@ export async function createCertificateAuthority(
         // RFC 5280 §4.2.1.6: critical when the subject is empty.
         new SubjectAlternativeNameExtension([...names.alternatives], names.subject === ""),
         await SubjectKeyIdentifierExtension.create(publicKey),
-        await AuthorityKeyIdentifierExtension.create(root.certificate),
+        await AuthorityKeyIdentifierExtension.create(authority),
       ],
     });
-    return { pem: `${certificate.toString("pem")}\n`, notBeforeMs, notAfterMs };
+    return { pem: `${certificate.toString("pem")}\n${chainPem}`, notBeforeMs, notAfterMs };
   };
   const issue = async (names: Names, usages: readonly string[]): Promise<IssuedCertificate> => {
     const { privateKey, publicKey } = await generateKey();
@@ -113,7 +160,12 @@ export async function createCertificateAuthority(
   const both = [ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth];
   return {
     trustDomain,
-    rootCertificatePem: root.pem,
+    get rootCertificatePem() {
+      return roots.join("");
+    },
+    adopt,
+    onChange: (listener) => void listeners.add(listener),
+    stop: () => cancel(),
     issue: (identity) => issue(namesOf(identity), both),
     async sign(requestPem, identity) {
       const publicKey = await keyOfRequest(requestPem);
@@ -154,11 +206,6 @@ async function exportKey(key: CryptoKey): Promise<string> {
   return `-----BEGIN PRIVATE KEY-----\n${lines.join("\n")}\n-----END PRIVATE KEY-----\n`;
 }
 
-async function importKey(pem: string): Promise<CryptoKey> {
-  const bytes = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ""), "base64");
-  return await webcrypto.subtle.importKey("pkcs8", bytes, ECDSA, false, ["sign"]);
-}
-
 /** 128 random bits, positive. */
 function serialNumber(): string {
   const bytes = webcrypto.getRandomValues(new Uint8Array(16));
@@ -195,26 +242,23 @@ async function keyOfRequest(pem: string): Promise<CryptoKey> {
   return (await request.publicKey.export()) as CryptoKey;
 }
 
-interface Root {
-  readonly certificate: X509Certificate;
-  readonly pem: string;
-  readonly privateKey: CryptoKey;
-}
-
-async function loadRoot(options: CertificateAuthorityOptions): Promise<Root> {
+/** The authority that was brought along, else the mesh's own, which is made where there is none. */
+async function loadIssuer(options: CertificateAuthorityOptions): Promise<Issuer> {
   const { store, rootNamespace, clock } = options;
+  for (const name of AUTHORITY_SECRETS) {
+    const known = await store.get(RESOURCES.secret, { namespace: rootNamespace, name });
+    if (known !== undefined) return await readIssuer(known, clock.nowMs());
+  }
   const key = { namespace: rootNamespace, name: SECRET };
-  const known = await store.get(RESOURCES.secret, key);
-  if (known !== undefined) return await readRoot(known, clock.nowMs());
   try {
     const created = await store.create(RESOURCES.secret, await newRoot(options));
-    return await readRoot(created, clock.nowMs());
+    return await readIssuer(created, clock.nowMs());
   } catch (error) {
     if (!(error instanceof SerinError) || error.code !== "SERIN_CONFLICT") throw error;
     // Another control plane was faster: its root is the root.
     const theirs = await store.get(RESOURCES.secret, key);
     if (theirs === undefined) throw error;
-    return await readRoot(theirs, clock.nowMs());
+    return await readIssuer(theirs, clock.nowMs());
   }
 }
 
@@ -247,36 +291,4 @@ async function newRoot(options: CertificateAuthorityOptions): Promise<KubeObject
       "ca-key.pem": encoded(await exportKey(keys.privateKey)),
     },
   };
-}
-
-/** Throws when nobody could verify what this root signs. */
-function checkRoot(pem: string, keyPem: string, nowMs: number): void {
-  const certificate = new NodeCertificate(pem);
-  if (!certificate.ca) throw new Error("the certificate is not a CA's (basicConstraints CA:TRUE)");
-  if (!certificate.checkPrivateKey(createPrivateKey(keyPem))) {
-    throw new Error("the key is not the certificate's");
-  }
-  if (certificate.validToDate.getTime() <= nowMs) {
-    throw new Error(`the certificate expired on ${certificate.validToDate.toISOString()}`);
-  }
-}
-
-async function readRoot(secret: KubeObject, nowMs: number): Promise<Root> {
-  const data = secret["data"] as Readonly<Record<string, string>> | undefined;
-  const decoded = (name: string): string =>
-    Buffer.from(data?.[name] ?? "", "base64").toString("utf8");
-  try {
-    const pem = decoded("ca-cert.pem");
-    const keyPem = decoded("ca-key.pem");
-    const certificate = new X509Certificate(pem);
-    checkRoot(pem, keyPem, nowMs);
-    return { certificate, pem, privateKey: await importKey(keyPem) };
-  } catch (error) {
-    const { namespace, name } = secret.metadata;
-    throw new SerinError(
-      "SERIN_INVALID_RESOURCE",
-      `Secret ${namespace}/${name}: ca-cert.pem and ca-key.pem must be a root certificate and its EC P-256 key: ${messageOf(error)}`,
-      { cause: error },
-    );
-  }
 }

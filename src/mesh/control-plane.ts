@@ -2,7 +2,12 @@ import type { KubeStore } from "../kube/store.ts";
 import type { Clock, Logger } from "../runtime/index.ts";
 import { createAds } from "./ads-server.ts";
 import { createAuthenticator } from "./authenticator.ts";
-import { type CertificateAuthority, createCertificateAuthority } from "./certificate-authority.ts";
+import { followAuthority } from "./authority-follower.ts";
+import {
+  type CertificateAuthority,
+  type CertificateAuthorityOptions,
+  createCertificateAuthority,
+} from "./certificate-authority.ts";
 import { createConfigPusher } from "./config-pusher.ts";
 import { startDebugServer } from "./debug.ts";
 import { createControlPlaneMetrics } from "./debug-metrics.ts";
@@ -35,6 +40,8 @@ export interface ControlPlaneOptions {
   readonly interceptionMode: "NONE" | "REDIRECT";
   /** Whether proxies write an access log. */
   readonly accessLog: boolean;
+  /** How long workload certificates live, and roots overlap when they change. */
+  readonly certificates?: Pick<CertificateAuthorityOptions, "certificateLifetimeMs" | "overlapMs">;
   /** The sidecar's image; `docker.io/serin/proxy` of this version by default. */
   readonly proxyImage?: string;
   /** Who checks tokens and issues certificates, in place of the control plane's own authority. */
@@ -62,6 +69,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const metrics = createControlPlaneMetrics(clock);
     const authority = await createCertificateAuthority({
       ...{ store, rootNamespace, trustDomain, clock },
+      ...options.certificates,
+    });
+    const follower = followAuthority({
+      ...{ authority, store, rootNamespace },
+      clock,
+      logger,
+      random,
+    });
+    stops.push(() => {
+      follower.stop();
+      authority.stop();
     });
     const identity = options.identity ?? ownIdentity(authority, options, stops);
     const ads = createAds({

@@ -14,6 +14,8 @@ const SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret";
 const RENEW_FROM = 0.4;
 const RENEW_UNTIL = 0.5;
 const RETRY_MS = 5000;
+/** Over this time every certificate is made anew when the issuer changed. */
+const REISSUE_SPREAD_MS = 5000;
 /** However short a certificate lives: never in a tight loop. */
 const MIN_RENEWAL_MS = 5000;
 
@@ -34,13 +36,22 @@ export function createSecretSource(parts: {
   const entries = new Map<string, Entry>();
   const listeners = new Set<(identity: WorkloadIdentity) => void>();
   let isStopped = false;
-  const root = secretOf("ROOTCA", {
-    validation_context: { trusted_ca: { inline_bytes: bytes(authority.rootCertificatePem) } },
-  });
+  /** Everybody who asked for something. */
+  const identities = new Map<string, WorkloadIdentity>();
+  const rootSecret = (): XdsResource =>
+    secretOf("ROOTCA", {
+      validation_context: { trusted_ca: { inline_bytes: bytes(authority.rootCertificatePem) } },
+    });
+  let root = rootSecret();
 
-  const renew = (identity: WorkloadIdentity): void => {
-    entries.delete(spiffeId(identity));
+  const tell = (identity: WorkloadIdentity): void => {
     for (const listener of listeners) listener(identity);
+  };
+  const renew = (identity: WorkloadIdentity): void => {
+    if (isStopped) return;
+    entries.get(spiffeId(identity))?.cancel();
+    entries.delete(spiffeId(identity));
+    tell(identity);
   };
   const issue = (identity: WorkloadIdentity): Entry => {
     let cancel = (): void => {};
@@ -65,8 +76,26 @@ export function createSecretSource(parts: {
     return { secret, cancel: () => cancel() };
   };
 
+  authority.onChange((change) => {
+    if (isStopped) return;
+    if (change === "roots") {
+      root = rootSecret();
+      // At once: who does not know a root refuses peers that have a certificate under it.
+      for (const identity of identities.values()) tell(identity);
+      return;
+    }
+    // Not all at once: signing takes its time, and both issuers are trusted.
+    for (const [id, { cancel }] of entries) {
+      cancel();
+      const identity = identities.get(id);
+      if (identity === undefined) entries.delete(id);
+      else clock.schedule(random() * REISSUE_SPREAD_MS, () => renew(identity));
+    }
+  });
+
   return {
     async secretFor(identity, name) {
+      identities.set(spiffeId(identity), identity);
       if (name === "ROOTCA") return root;
       if (name === SYSTEM_ROOTS) return systemRoots();
       if (name !== "default") return undefined;
