@@ -56,9 +56,10 @@ export function createSecretSource(parts: {
   const issue = (identity: WorkloadIdentity): Entry => {
     let cancel = (): void => {};
     const secret = authority.issue(identity).then((issued) => {
-      const lifeMs = issued.notAfterMs - issued.notBeforeMs;
+      // Of what is left: certificates are valid from before they were made.
+      const leftMs = issued.notAfterMs - clock.nowMs();
       const part = RENEW_FROM + random() * (RENEW_UNTIL - RENEW_FROM);
-      const dueMs = issued.notBeforeMs + lifeMs * part - clock.nowMs();
+      const dueMs = leftMs * part;
       if (!isStopped) {
         cancel = clock.schedule(Math.max(MIN_RENEWAL_MS, dueMs), () => renew(identity));
       }
