@@ -85,12 +85,20 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
 
   const reportRejection = (connection: Connection, typeUrl: string, message: string): void => {
     const text = `${SHORT_TYPE[typeUrl] ?? typeUrl} refused by ${connection.node.id}: ${message}`;
-    for (const resource of blamedFor(message, connection.resources, tracked.values())) {
-      const key = `${resource.uid} ${resource.generation} ${message}`;
+    const blamed = blamedFor(message, connection.resources, tracked.values()).map((resource) => ({
+      key: `${resource.uid} ${resource.generation} ${message}`,
+      about: virtualServiceRef(resource),
+    }));
+    // When nothing says what is to blame, whoever looks at the pod should see it.
+    const { namespace, name } = connection.node;
+    const pod = { apiVersion: "v1", kind: "Pod", namespace, name };
+    const all =
+      blamed.length > 0 ? blamed : [{ key: `${namespace}/${name} ${message}`, about: pod }];
+    for (const { key, about } of all) {
       if (reported.has(key)) continue;
       if (reported.size >= MAX_REPORTED) reported.clear();
       reported.add(key);
-      const event = eventOf(resource, text, options.clock.nowMs());
+      const event = eventOf(about, text, options.clock.nowMs());
       options.store
         .create(RESOURCES.event, event)
         .catch((error: unknown) => logger.warn({ reason: messageOf(error) }, "event not written"));
@@ -168,15 +176,28 @@ function stateOf({ node, session, problems }: Connection): ProxyState {
   };
 }
 
-function eventOf(resource: TrackedResource, message: string, nowMs: number): KubeObject {
-  const { namespace, name, uid } = resource;
-  const time = `${new Date(nowMs).toISOString().slice(0, 19)}Z`;
+/** What an Event is about. */
+interface ObjectReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid?: string;
+}
+
+function virtualServiceRef({ namespace, name, uid }: TrackedResource): ObjectReference {
   const { group, version, kind } = RESOURCES.virtualService;
+  return { apiVersion: `${group}/${version}`, kind, namespace, name, uid };
+}
+
+function eventOf(about: ObjectReference, message: string, nowMs: number): KubeObject {
+  const { namespace, name } = about;
+  const time = `${new Date(nowMs).toISOString().slice(0, 19)}Z`;
   return {
     apiVersion: "v1",
     kind: "Event",
     metadata: { name: `${name}.${crypto.randomUUID().slice(0, 13)}`, namespace },
-    involvedObject: { apiVersion: `${group}/${version}`, kind, namespace, name, uid },
+    involvedObject: about,
     type: "Warning",
     reason: "ProxyRejected",
     message: message.slice(0, 1024),

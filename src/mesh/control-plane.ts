@@ -10,7 +10,7 @@ import {
 } from "./certificate-authority.ts";
 import { createConfigPusher } from "./config-pusher.ts";
 import { startDebugServer } from "./debug.ts";
-import { createControlPlaneMetrics } from "./debug-metrics.ts";
+import { type ControlPlaneMetrics, createControlPlaneMetrics } from "./debug-metrics.ts";
 import { startGrpcServer } from "./grpc-server.ts";
 import type { Authenticator, SecretSource } from "./identity.ts";
 import { metricsService, type ProxyTelemetry } from "./metrics-service.ts";
@@ -66,7 +66,6 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     for (const each of stops.splice(0).reverse()) await each();
   };
   try {
-    const metrics = createControlPlaneMetrics(clock);
     const authority = await createCertificateAuthority({
       ...{ store, rootNamespace, trustDomain, clock },
       ...options.certificates,
@@ -81,10 +80,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       follower.stop();
       authority.stop();
     });
-    const identity = options.identity ?? ownIdentity(authority, options, stops);
+    const metrics = createControlPlaneMetrics(clock, () => authority.rootCertificatePem);
+    const identity = options.identity ?? ownIdentity(authority, options, metrics, stops);
     const ads = createAds({
       ...{ logger, clock },
-      authenticator: identity.authenticator,
+      authenticator: {
+        async authenticate(token) {
+          const found = await identity.authenticator.authenticate(token);
+          if (found === undefined) metrics.onUnauthenticated();
+          return found;
+        },
+      },
       secrets: identity.secrets,
       onEvent: (event) => {
         metrics.onEvent(event);
@@ -149,9 +155,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 function ownIdentity(
   authority: CertificateAuthority,
   { store, trustDomain, clock, logger }: ControlPlaneOptions,
+  { onCertificate }: ControlPlaneMetrics,
   stops: (() => void)[],
 ): NonNullable<ControlPlaneOptions["identity"]> {
-  const secrets = createSecretSource({ authority, clock, logger, random: Math.random });
+  const secrets = createSecretSource({
+    ...{ authority, clock, logger, onCertificate },
+    random: Math.random,
+  });
   const authenticator = createAuthenticator({ store, trustDomain, audience: AUDIENCE, clock });
   stops.push(() => secrets.stop());
   return { authenticator, secrets };

@@ -1,4 +1,5 @@
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { X509Certificate } from "node:crypto";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "../runtime/index.ts";
 import {
   CLUSTER_TYPE,
@@ -25,13 +26,53 @@ const MAX_PUSHES = 1000;
 export interface ControlPlaneMetrics {
   onEvent(event: AdsEvent): void;
   onPublish(push: number): void;
+  /** A certificate was asked for, and how that ended. */
+  onCertificate(outcome: "asked" | "issued" | "failed"): void;
+  /** A token proved nobody. */
+  onUnauthenticated(): void;
   /** Prometheus text. */
   text(): Promise<string>;
 }
 
-export function createControlPlaneMetrics(clock: Clock): ControlPlaneMetrics {
+export function createControlPlaneMetrics(
+  clock: Clock,
+  /** The roots in use, PEM. */
+  rootsPem: () => string = () => "",
+): ControlPlaneMetrics {
   const registry = new Registry();
   const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const counter = (name: string, help: string): Counter => new Counter({ name, help, registers });
+  const asked = counter("citadel_server_csr_count", "Certificates asked for by proxies.");
+  const issued = counter(
+    "citadel_server_success_cert_issuance_count",
+    "Certificates issued to proxies.",
+  );
+  const failed = counter(
+    "citadel_server_csr_sign_err_count",
+    "Certificates that could not be signed.",
+  );
+  const unauthenticated = counter(
+    "citadel_server_authentication_failure_count",
+    "Streams whose token proved nobody.",
+  );
+  new Gauge({
+    name: "citadel_server_root_cert_expiry_timestamp",
+    help: "When the first of the trusted root certificates ends, seconds since the epoch.",
+    registers,
+    collect() {
+      const pems = rootsPem().match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+      const ends = (pems ?? []).map((pem) => new X509Certificate(pem).validToDate.getTime());
+      if (ends.length > 0) this.set(Math.min(...ends) / 1000);
+    },
+  });
+  const pushTime = new Histogram({
+    name: "pilot_xds_push_time",
+    help: "Seconds between a config change and the response of that type being sent to a proxy.",
+    labelNames: ["type"],
+    buckets: CONVERGENCE_BUCKETS_S,
+    registers,
+  });
   const connected = new Gauge({
     name: "pilot_xds",
     help: "Number of endpoints connected to this control plane using xDS.",
@@ -65,7 +106,10 @@ export function createControlPlaneMetrics(clock: Clock): ControlPlaneMetrics {
         connected.dec();
         ackedPush.delete(id);
       } else if (event.kind === "sent") {
-        pushes.inc({ type: SHORT_TYPE[event.response.typeUrl] ?? "other" });
+        const type = SHORT_TYPE[event.response.typeUrl] ?? "other";
+        pushes.inc({ type });
+        const startMs = publishedMs.get(Number(event.response.version));
+        if (startMs !== undefined) pushTime.observe({ type }, (clock.nowMs() - startMs) / 1000);
       } else if (event.kind === "rejected") {
         rejects.inc({ type: SHORT_TYPE[event.typeUrl] ?? "other" });
       } else {
@@ -80,6 +124,12 @@ export function createControlPlaneMetrics(clock: Clock): ControlPlaneMetrics {
       publishedMs.set(push, clock.nowMs());
       publishedMs.delete(push - MAX_PUSHES);
     },
+    onCertificate(outcome) {
+      if (outcome === "asked") asked.inc();
+      else if (outcome === "issued") issued.inc();
+      else failed.inc();
+    },
+    onUnauthenticated: () => unauthenticated.inc(),
     text: () => registry.metrics(),
   };
 }

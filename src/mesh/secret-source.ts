@@ -31,6 +31,8 @@ export function createSecretSource(parts: {
   readonly logger: Logger;
   /** In [0, 1). */
   readonly random: () => number;
+  /** Something worth counting. */
+  readonly onCertificate?: (outcome: "asked" | "issued" | "failed") => void;
 }): SecretSource & { stop(): void } {
   const { authority, clock, logger, random } = parts;
   const entries = new Map<string, Entry>();
@@ -55,7 +57,9 @@ export function createSecretSource(parts: {
   };
   const issue = (identity: WorkloadIdentity): Entry => {
     let cancel = (): void => {};
+    parts.onCertificate?.("asked");
     const secret = authority.issue(identity).then((issued) => {
+      parts.onCertificate?.("issued");
       // Of what is left: certificates are valid from before they were made.
       const leftMs = issued.notAfterMs - clock.nowMs();
       const part = RENEW_FROM + random() * (RENEW_UNTIL - RENEW_FROM);
@@ -71,6 +75,7 @@ export function createSecretSource(parts: {
       });
     });
     secret.catch((error: unknown) => {
+      parts.onCertificate?.("failed");
       logger.error({ identity: spiffeId(identity), reason: messageOf(error) }, "no certificate");
       if (!isStopped) cancel = clock.schedule(RETRY_MS, () => renew(identity));
     });

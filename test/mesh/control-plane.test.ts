@@ -135,6 +135,13 @@ test("a VirtualService is reconciled once every connected proxy has it", async (
   const metrics = await (await fetch(`http://127.0.0.1:${plane.ports.debug}/metrics`)).text();
   assert.match(metrics, /^pilot_xds 1$/m);
   assert.match(metrics, /^pilot_xds_pushes\{type="rds"\} [1-9]/m);
+  assert.match(metrics, /^pilot_xds_push_time_count\{type="rds"\} [1-9]/m);
+  assert.match(metrics, /^pilot_proxy_convergence_time_count [1-9]/m);
+  assert.match(metrics, /^process_resident_memory_bytes [1-9]/m);
+  assert.match(metrics, /^citadel_server_root_cert_expiry_timestamp [1-9]/m);
+  for (const name of ["csr", "success_cert_issuance", "authentication_failure"]) {
+    assert.match(metrics, new RegExp(`^citadel_server_${name}_count 0$`, "m"));
+  }
   const syncz = await fetch(`http://127.0.0.1:${plane.ports.debug}/debug/syncz`);
   const [proxy] = (await syncz.json()) as Record<string, string>[];
   assert.equal(proxy?.["proxy"], "productpage-v1-6b4c8d7f9-qwert.default");

@@ -22,13 +22,20 @@ export interface World {
 export async function startWorld(t: TestContext): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), "serin-security-"));
   process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
-  const api = await startApiServer({
+  const server = await startApiServer({
     dataDir: join(dir, "data"),
     port: 0,
     logger: silent,
     clock: systemClock,
   });
-  t.after(() => api.stop());
+  let stopped: Promise<void> | undefined;
+  // Tests may stop it earlier.
+  const stop = (): Promise<void> => {
+    stopped ??= server.stop();
+    return stopped;
+  };
+  const api: ApiServer = { ...server, stop };
+  t.after(stop);
   const store = createClientStore({ kubeconfigPath: api.kubeconfigPath });
   for (const definition of allCustomResourceDefinitions()) {
     await store.create(RESOURCES.customResourceDefinition, definition);
