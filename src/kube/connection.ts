@@ -1,8 +1,15 @@
-import { existsSync } from "node:fs";
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
+import {
+  Agent as HttpAgent,
+  type AgentOptions as HttpAgentOptions,
+  request as httpRequest,
+  type IncomingMessage,
+} from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from "node:https";
-import { KubeConfig } from "@kubernetes/client-node";
 import { messageOf, SerinError } from "../base/index.ts";
+import { type Clock, systemClock } from "../runtime/index.ts";
+import { type Credentials, createCredentials } from "./credentials.ts";
+import { type ApiAccess, readKubeconfig } from "./kubeconfig.ts";
+import { unreadable } from "./unreadable.ts";
 
 export interface ConnectionOptions {
   /** Default: KUBECONFIG, ~/.kube/config, else the pod's own service account. */
@@ -11,6 +18,8 @@ export interface ConnectionOptions {
   readonly context?: string;
   /** How long an answer may take (default 30 s); watches are bounded by the server. */
   readonly requestTimeoutMs?: number;
+  /** When credentials of plugins end. */
+  readonly clock?: Clock;
 }
 
 export interface HttpCall {
@@ -41,66 +50,93 @@ const KEEP_ALIVE_MS = 15_000;
  * names no cluster.
  */
 export function createConnection(options: ConnectionOptions): Connection {
-  const config = loadConfig(options);
-  const cluster = config.getCurrentCluster();
-  if (cluster === null) {
-    throw unreadable(`the kubeconfig${at(options)} names no cluster for its context`, undefined);
-  }
-  const server = new URL(cluster.server);
+  const { kubeconfigPath: path, context, clock = systemClock } = options;
+  const access = readKubeconfig({ path, context });
+  const credentials = createCredentials(access, clock);
+  const server = new URL(access.server);
   const isTls = server.protocol === "https:";
   const agentOptions = {
     keepAlive: true,
     keepAliveMsecs: KEEP_ALIVE_MS,
     maxFreeSockets: MAX_FREE_SOCKETS,
+    ...proxyOf(access),
   };
   let agent: HttpAgent | HttpsAgent | undefined;
   let agentIdentity = "";
   const prefix = server.pathname.replace(/\/$/, "");
   const timeoutMs = options.requestTimeoutMs ?? DEFAULT_TIMEOUT_MS;
 
+  const agentFor = (tls: Credentials["tls"]): HttpAgent | HttpsAgent => {
+    // A rotated certificate or authority needs connections of its own.
+    const identity = JSON.stringify(tls);
+    if (agent !== undefined && identity === agentIdentity) return agent;
+    if (agent !== undefined) retire(agent);
+    agentIdentity = identity;
+    agent = isTls
+      ? new HttpsAgent({ ...agentOptions, ...withoutAbsent(tls) })
+      : new HttpAgent(agentOptions);
+    return agent;
+  };
+
+  const sendOnce = async (call: HttpCall, body: Buffer | undefined): Promise<IncomingMessage> => {
+    const { tls, headers } = await credentials.get();
+    return await exchange(
+      isTls ? httpsRequest : httpRequest,
+      {
+        host: server.hostname.replace(/^\[|\]$/g, ""),
+        port: server.port || (isTls ? 443 : 80),
+        method: call.method,
+        path: prefix + call.path,
+        agent: agentFor(tls),
+        headers: {
+          ...headers,
+          accept: "application/json",
+          "user-agent": "serin",
+          ...(body === undefined
+            ? {}
+            : {
+                "content-type": call.contentType ?? "application/json",
+                "content-length": body.length,
+              }),
+        },
+        ...withoutAbsent({ signal: call.signal }),
+      },
+      body,
+      { timeoutMs, isWatch: call.isWatch ?? false, server: access.server },
+    );
+  };
+
   return {
     async send(call) {
-      // Asked each time: tokens and exec plugins' credentials expire.
-      const credentials = await credentialsOf(config, cluster.server);
-      const { ca, cert, key, servername, rejectUnauthorized, auth } = credentials;
-      // A rotated client certificate needs connections of its own.
-      const identity = `${String(cert)}${String(key)}`;
-      if (agent === undefined || identity !== agentIdentity) {
-        agent?.destroy();
-        agentIdentity = identity;
-        agent = isTls
-          ? new HttpsAgent({
-              ...agentOptions,
-              ...withoutAbsent({ ca, cert, key, servername, rejectUnauthorized }),
-            })
-          : new HttpAgent(agentOptions);
-      }
       const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
-      const headers: Record<string, string | number> = {
-        ...(credentials.headers as Record<string, string> | undefined),
-        accept: "application/json",
-        "user-agent": "serin",
-      };
-      if (body !== undefined) {
-        headers["content-type"] = call.contentType ?? "application/json";
-        headers["content-length"] = body.length;
-      }
-      return await exchange(
-        isTls ? httpsRequest : httpRequest,
-        {
-          host: server.hostname.replace(/^\[|\]$/g, ""),
-          port: server.port || (isTls ? 443 : 80),
-          method: call.method,
-          path: prefix + call.path,
-          agent,
-          headers,
-          ...withoutAbsent({ auth, signal: call.signal }),
-        },
-        body,
-        { timeoutMs, isWatch: call.isWatch ?? false, server: cluster.server },
-      );
+      const response = await sendOnce(call, body);
+      if (response.statusCode !== 401 || !credentials.refused()) return response;
+      // A plugin's credential may have been withdrawn before its time (as kubectl, once).
+      response.resume();
+      return await sendOnce(call, body);
     },
   };
+}
+
+/** Connections in use, watches above all, end in their own time; no other request gets them. */
+function retire(agent: HttpAgent): void {
+  agent.maxFreeSockets = 0;
+  for (const sockets of Object.values(agent.freeSockets)) {
+    for (const socket of sockets ?? []) socket.destroy();
+  }
+}
+
+/** The cluster's `proxy-url`: the API is reached through it. */
+function proxyOf({ cluster, source }: ApiAccess): Pick<HttpAgentOptions, "proxyEnv"> {
+  const url = cluster["proxy-url"];
+  if (!url) return {};
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
+    const found = JSON.stringify(url);
+    throw unreadable(
+      `the kubeconfig ${source}: proxy-url must be an http or https URL (found ${found})`,
+    );
+  }
+  return { proxyEnv: { HTTP_PROXY: url, HTTPS_PROXY: url } };
 }
 
 function exchange(
@@ -130,43 +166,6 @@ function exchange(
     outgoing.on("error", (error) => reject(unavailable(error)));
     outgoing.end(body);
   });
-}
-
-/** Asked for each call: tokens and the credentials of exec plugins expire. */
-async function credentialsOf(config: KubeConfig, server: string): Promise<RequestOptions> {
-  const credentials: RequestOptions = {};
-  // Over plain text there is nothing to prove, and the library would refuse it.
-  if (!server.startsWith("https:")) return credentials;
-  try {
-    await config.applyToHTTPSOptions(credentials);
-    return credentials;
-  } catch (error) {
-    throw unreadable(`no credentials for ${server}: ${messageOf(error)}`, error);
-  }
-}
-
-function loadConfig({ kubeconfigPath, context }: ConnectionOptions): KubeConfig {
-  const config = new KubeConfig();
-  try {
-    if (kubeconfigPath === undefined) config.loadFromDefault();
-    else if (!existsSync(kubeconfigPath)) throw new Error("no such file");
-    else config.loadFromFile(kubeconfigPath);
-    if (context !== undefined) config.setCurrentContext(context);
-    return config;
-  } catch (error) {
-    throw unreadable(
-      `cannot read the kubeconfig${at({ kubeconfigPath })}: ${messageOf(error)}`,
-      error,
-    );
-  }
-}
-
-function at({ kubeconfigPath }: { readonly kubeconfigPath?: string | undefined }): string {
-  return kubeconfigPath === undefined ? "" : ` ${kubeconfigPath}`;
-}
-
-function unreadable(message: string, cause: unknown): SerinError {
-  return new SerinError("SERIN_UNREADABLE_INPUT", message, { source: "caller", cause });
 }
 
 type Present<T> = { [Key in keyof T]: Exclude<T[Key], undefined> };
