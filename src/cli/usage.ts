@@ -27,24 +27,37 @@ export function parseFlags<T extends NonNullable<ParseArgsConfig["options"]>>(
       strict: true,
     });
   } catch (error) {
-    throw new SerinError("SERIN_USAGE", firstSentence(messageOf(error)), { source: "caller" });
+    throw usageError(firstSentence(messageOf(error)));
   }
   const extra = parsed.positionals[limits.maxPositionals ?? 0];
   if (extra !== undefined) {
-    throw new SerinError("SERIN_USAGE", `unexpected argument ${JSON.stringify(extra)}`, {
-      source: "caller",
-    });
+    throw usageError(`unexpected argument ${JSON.stringify(extra)}`);
   }
   return parsed;
+}
+
+/** Wrong usage: exit code 2, with a pointer to the help. */
+export function usageError(message: string): SerinError {
+  return new SerinError("SERIN_USAGE", message, { source: "caller" });
+}
+
+const FORMATS = ["table", "json", "yaml"] as const;
+
+/** How a command prints what it found. */
+export type OutputFormat = (typeof FORMATS)[number];
+
+/** The value of --output of commands that print a table unless told otherwise. Throws SERIN_USAGE. */
+export function parseOutput(text: string): OutputFormat {
+  const format = FORMATS.find((known) => known === text);
+  if (format !== undefined) return format;
+  throw usageError(`--output must be ${FORMATS.join(", ")} (found ${text})`);
 }
 
 /** A TCP port from a flag; 0 lets the system choose. Throws SERIN_USAGE. */
 export function parsePort(flag: string, text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port > 65_535) {
-    throw new SerinError("SERIN_USAGE", `--${flag} must be a port 0..65535 (found ${text})`, {
-      source: "caller",
-    });
+    throw usageError(`--${flag} must be a port 0..65535 (found ${text})`);
   }
   return port;
 }
@@ -52,11 +65,7 @@ export function parsePort(flag: string, text: string): number {
 /** The value of --log-level. Throws SERIN_USAGE. */
 export function parseLogLevel(text: string): LogLevel {
   if (text === "debug" || text === "info" || text === "warn" || text === "error") return text;
-  throw new SerinError(
-    "SERIN_USAGE",
-    `--log-level must be debug, info, warn or error (found ${text})`,
-    { source: "caller" },
-  );
+  throw usageError(`--log-level must be debug, info, warn or error (found ${text})`);
 }
 
 function firstSentence(text: string): string {

@@ -1,14 +1,12 @@
-import { homedir } from "node:os";
-import { delimiter, join } from "node:path";
 import { type KubeObject, RESOURCES, type ResourceType } from "../../api/index.ts";
 import { SerinError } from "../../base/index.ts";
-import { createClientStore } from "../../kube/index.ts";
 import type { KubeStore, ListOptions, ObjectKey } from "../../kube/store.ts";
 import type { CommandIo, CommandSpec } from "../command.ts";
+import { clusterStore } from "../kubeconfig.ts";
 import { canaryColumns } from "../output/canary-columns.ts";
 import { formatDocument, listOf } from "../output/document.ts";
 import { columnWidths, formatTable } from "../output/table.ts";
-import { parseFlags } from "../usage.ts";
+import { parseFlags, usageError } from "../usage.ts";
 
 const help = `Shows canaries: phase, weight and when they last changed.
 
@@ -46,12 +44,12 @@ interface Request {
   readonly selector: string | undefined;
   readonly format: Format;
   readonly isWatch: boolean;
-  readonly kubeconfigPath: string;
+  readonly kubeconfig: string | undefined;
 }
 
 async function run(args: string[], io: CommandIo): Promise<number> {
-  const request = parseRequest(args, io.env);
-  const store = createClientStore({ kubeconfigPath: request.kubeconfigPath });
+  const request = parseRequest(args);
+  const store = clusterStore(request.kubeconfig, io.env);
   const printer = createPrinter(request, io.stdout);
   const found = await read(store, request);
   if (found === undefined) {
@@ -71,7 +69,7 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   return 0;
 }
 
-function parseRequest(args: string[], env: NodeJS.ProcessEnv): Request {
+function parseRequest(args: string[]): Request {
   const { values, positionals } = parseFlags(
     args,
     {
@@ -87,13 +85,13 @@ function parseRequest(args: string[], env: NodeJS.ProcessEnv): Request {
   const { type, name } = parseTarget(positionals);
   const format = FORMATS.find((known) => known === values.output);
   if (format === undefined) {
-    throw usage(`--output must be ${FORMATS.join(", ")} (found ${values.output})`);
+    throw usageError(`--output must be ${FORMATS.join(", ")} (found ${values.output})`);
   }
   if (name !== undefined && values["all-namespaces"]) {
-    throw usage("a canary cannot be retrieved by name across all namespaces");
+    throw usageError("a canary cannot be retrieved by name across all namespaces");
   }
   if (name !== undefined && values.selector !== undefined) {
-    throw usage("give either a name or --selector");
+    throw usageError("give either a name or --selector");
   }
   return {
     type,
@@ -102,7 +100,7 @@ function parseRequest(args: string[], env: NodeJS.ProcessEnv): Request {
     selector: values.selector,
     format,
     isWatch: values.watch,
-    kubeconfigPath: values.kubeconfig ?? kubeconfigFrom(env),
+    kubeconfig: values.kubeconfig,
   };
 }
 
@@ -112,23 +110,18 @@ function parseTarget(positionals: readonly string[]): {
   readonly name: string | undefined;
 } {
   const [resource, argument] = positionals;
-  if (resource === undefined) throw usage("what to get is missing: serin get canary [NAME]");
+  if (resource === undefined) throw usageError("what to get is missing: serin get canary [NAME]");
   const [kind = "", slashed] = resource.split("/", 2);
   const type = Object.hasOwn(KINDS, kind) ? KINDS[kind] : undefined;
   if (type === undefined) {
-    throw usage(`unknown resource ${JSON.stringify(kind)} (known: canary)`);
+    throw usageError(`unknown resource ${JSON.stringify(kind)} (known: canary)`);
   }
   if (slashed !== undefined && argument !== undefined) {
-    throw usage(`unexpected argument ${JSON.stringify(argument)}`);
+    throw usageError(`unexpected argument ${JSON.stringify(argument)}`);
   }
   const name = slashed ?? argument;
-  if (name === "") throw usage("the canary's name is empty");
+  if (name === "") throw usageError("the canary's name is empty");
   return { type, name };
-}
-
-function kubeconfigFrom(env: NodeJS.ProcessEnv): string {
-  const first = env["KUBECONFIG"]?.split(delimiter).find((path) => path !== "");
-  return first ?? join(env["HOME"] ?? homedir(), ".kube", "config");
 }
 
 /** What was asked for, and the version to watch from. Undefined when the name does not exist. */
@@ -218,10 +211,6 @@ function createPrinter(request: Request, stdout: NodeJS.WritableStream): Printer
 
 function isTable(format: Format): boolean {
   return format === "table" || format === "wide";
-}
-
-function usage(message: string): SerinError {
-  return new SerinError("SERIN_USAGE", message, { source: "caller" });
 }
 
 export const command: CommandSpec = {

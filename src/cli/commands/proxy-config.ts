@@ -1,10 +1,8 @@
 import { readFileSync } from "node:fs";
-import { homedir } from "node:os";
-import { delimiter, join } from "node:path";
 import { messageOf, SerinError } from "../../base/index.ts";
-import { createClientStore } from "../../kube/index.ts";
 import { systemClock } from "../../runtime/index.ts";
 import type { CommandIo, CommandSpec } from "../command.ts";
+import { clusterStore } from "../kubeconfig.ts";
 import { type ConfigDump, parseConfigDump } from "../output/config-dump.ts";
 import {
   CONFIG_HEADERS,
@@ -19,7 +17,7 @@ import {
 import { formatDocument } from "../output/document.ts";
 import { formatTable } from "../output/table.ts";
 import { askProxyAdmin, findProxyPod, type ProxyPod } from "../proxy-admin.ts";
-import { parseFlags } from "../usage.ts";
+import { type OutputFormat, parseFlags, parseOutput, usageError } from "../usage.ts";
 
 const help = `Shows what a proxy runs with, asked of the proxy itself.
 
@@ -60,8 +58,6 @@ const KINDS: Readonly<Record<string, Kind>> = {
   ...{ secret: "secrets", secrets: "secrets", s: "secrets" },
   ...{ bootstrap: "bootstrap", b: "bootstrap", log: "log", o: "log", all: "all", a: "all" },
 };
-const FORMATS = ["table", "json", "yaml"] as const;
-type Format = (typeof FORMATS)[number];
 
 interface Source {
   readonly pod: ProxyPod | undefined;
@@ -82,25 +78,18 @@ async function run(args: string[], io: CommandIo): Promise<number> {
     { maxPositionals: 2 },
   );
   const kind = parseKind(positionals[0]);
-  const format = FORMATS.find((known) => known === values.output);
-  if (format === undefined) {
-    throw usage(`--output must be ${FORMATS.join(", ")} (found ${values.output})`);
-  }
+  const format = parseOutput(values.output);
   const argument = positionals[1];
   if ((argument === undefined) === (values.file === undefined)) {
-    throw usage("give either a pod (POD[.NAMESPACE]) or --file DUMP");
+    throw usageError("give either a pod (POD[.NAMESPACE]) or --file DUMP");
   }
-  if (values.level !== undefined && kind !== "log") throw usage("--level goes with log only");
+  if (values.level !== undefined && kind !== "log") throw usageError("--level goes with log only");
   const pod =
     argument === undefined
       ? undefined
-      : await findProxyPod(
-          createClientStore({ kubeconfigPath: values.kubeconfig ?? kubeconfigFrom(io.env) }),
-          argument,
-          values.namespace,
-        );
+      : await findProxyPod(clusterStore(values.kubeconfig, io.env), argument, values.namespace);
   if (kind === "log") {
-    if (pod === undefined) throw usage("log asks a running proxy: give a pod");
+    if (pod === undefined) throw usageError("log asks a running proxy: give a pod");
     const query = values.level === undefined ? "" : `?level=${encodeURIComponent(values.level)}`;
     io.stdout.write(await askProxyAdmin(pod, `/logging${query}`, "POST"));
     return 0;
@@ -120,9 +109,10 @@ async function run(args: string[], io: CommandIo): Promise<number> {
 
 function parseKind(text: string | undefined): Kind {
   const known = "listeners, routes, clusters, endpoints, secrets, bootstrap, log, all";
-  if (text === undefined) throw usage(`what to show is missing (${known})`);
+  if (text === undefined) throw usageError(`what to show is missing (${known})`);
   const kind = Object.hasOwn(KINDS, text) ? KINDS[text] : undefined;
-  if (kind === undefined) throw usage(`unknown kind ${JSON.stringify(text)} (known: ${known})`);
+  if (kind === undefined)
+    throw usageError(`unknown kind ${JSON.stringify(text)} (known: ${known})`);
   return kind;
 }
 
@@ -156,14 +146,14 @@ async function rowsOf(table: Table, source: Source, filter: ConfigFilter): Promi
       return secretRows(dump.secrets, systemClock.nowMs());
     case "endpoints":
       // Health is the proxy's own finding: a dump does not hold it.
-      if (pod === undefined) throw usage("endpoints asks a running proxy: give a pod");
+      if (pod === undefined) throw usageError("endpoints asks a running proxy: give a pod");
       return endpointRows(JSON.parse(await askProxyAdmin(pod, "/clusters?format=json")), filter);
   }
 }
 
 function print(
   tables: readonly (readonly [Table, readonly ConfigRow[]])[],
-  format: Format,
+  format: OutputFormat,
   isAll: boolean,
   stdout: NodeJS.WritableStream,
 ): void {
@@ -180,15 +170,6 @@ function print(
     ? Object.fromEntries(tables.map(([table], i) => [table, values[i]]))
     : values[0];
   stdout.write(formatDocument(document, format));
-}
-
-function kubeconfigFrom(env: NodeJS.ProcessEnv): string {
-  const first = env["KUBECONFIG"]?.split(delimiter).find((path) => path !== "");
-  return first ?? join(env["HOME"] ?? homedir(), ".kube", "config");
-}
-
-function usage(message: string): SerinError {
-  return new SerinError("SERIN_USAGE", message, { source: "caller" });
 }
 
 export const command: CommandSpec = {
