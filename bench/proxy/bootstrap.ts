@@ -59,6 +59,8 @@ function httpConnectionManager(clusters: readonly string[], hasAllFeatures: bool
     "@type": `${NETWORK}.http_connection_manager.v3.HttpConnectionManager`,
     stat_prefix: "main",
     http2_protocol_options: { max_concurrent_streams: 1000 },
+    // openssl s_time, which counts handshakes, asks in HTTP/1.0.
+    http_protocol_options: { accept_http_10: true, default_host_for_http_10: "bench" },
     route_config: {
       name: "main",
       virtual_hosts: [

@@ -1,4 +1,5 @@
 import type { RetryPolicy, RouteActionConfig } from "./config/runtime-config.ts";
+import { headerMatches } from "./core/header-match.ts";
 import {
   OVERRIDE_HEADERS,
   overriddenRetryPolicy,
@@ -67,7 +68,7 @@ function applicable(exchange: Exchange, policy: RetryPolicy, timeoutMs: number):
   const { retriableRequestHeaders, perTryTimeoutMs } = policy;
   if (
     retriableRequestHeaders.length > 0 &&
-    !retriableRequestHeaders.some(({ name, matches }) => matches(exchange.get(name)))
+    !retriableRequestHeaders.some((matcher) => headerMatches(matcher, exchange))
   ) {
     retry = { ...retry, retryOn: NOTHING };
   }

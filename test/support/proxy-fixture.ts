@@ -37,9 +37,17 @@ export interface Recorded {
   readonly messages: readonly [request: number, response: number] | undefined;
 }
 
+/** A TCP connection that telemetry was told of. */
+export interface OpenedTcp {
+  /** The workload that the client had presented by then. */
+  readonly peer: string | undefined;
+  readonly transferred: [received: number, sent: number];
+}
+
 export interface ProxyFixture {
   readonly server: RunningProxyServer;
   readonly records: Recorded[];
+  readonly opened: OpenedTcp[];
   readonly counters: Map<string, number>;
   /** The port of listener "main". */
   readonly port: number;
@@ -53,6 +61,7 @@ export async function startProxy(
   random?: () => number,
 ): Promise<ProxyFixture> {
   const records: Recorded[] = [];
+  const opened: OpenedTcp[] = [];
   const counters = new Map<string, number>();
   const stat = (name: string): { add(count: number): void } => ({
     add: (count) => counters.set(name, (counters.get(name) ?? 0) + count),
@@ -61,7 +70,20 @@ export async function startProxy(
     telemetry: {
       requestFinished: (record) => records.push(copyOf(record)),
       log: (record) => records.push(copyOf(record)),
-      tcpConnectionOpened: () => ({ transferred: () => {}, closed: () => {} }),
+      tcpConnectionOpened: (record) => {
+        const connection: OpenedTcp = {
+          peer: record.downstreamPeer?.workload,
+          transferred: [0, 0],
+        };
+        opened.push(connection);
+        return {
+          transferred(received, sent) {
+            connection.transferred[0] += received;
+            connection.transferred[1] += sent;
+          },
+          closed: () => {},
+        };
+      },
       counter: stat,
       gauge: stat,
     },
@@ -75,7 +97,7 @@ export async function startProxy(
     if (failures[0] !== undefined) throw failures[0].error;
   };
   await apply(config);
-  return { server, records, counters, port: server.listenerPort("main") ?? 0, apply };
+  return { server, records, opened, counters, port: server.listenerPort("main") ?? 0, apply };
 }
 
 function copyOf(record: AccessLogRecord): Recorded {

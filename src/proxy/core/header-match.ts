@@ -1,3 +1,5 @@
+import type { HeaderMatcher } from "./runtime-config.ts";
+
 /** Where the values of headers are. */
 export interface HeaderValues {
   /** All values of a header joined by ","; pseudo headers as `:method`. Undefined when absent. */
@@ -10,14 +12,7 @@ export interface HeaderValues {
  * Whether a header matches. As Envoy 1.40: one value that matches is enough, and an inverted matcher
  * wants none that does; what several fields would say joined together counts for nothing.
  */
-export function headerMatches(
-  matcher: {
-    readonly name: string;
-    readonly isInverted?: boolean;
-    matches(value: string | undefined): boolean;
-  },
-  headers: HeaderValues,
-): boolean {
+export function headerMatches(matcher: HeaderMatcher, headers: HeaderValues): boolean {
   const joined = headers.get(matcher.name);
   // Only a comma can join values.
   if (joined === undefined || !joined.includes(",")) return matcher.matches(joined);

@@ -71,7 +71,9 @@ export function parsePeerMetadata(header: string): PeerInfo | undefined {
   }
 }
 
-function peerOfJson(json: Json): PeerInfo {
+/** The workload that presents itself by this JSON; an unknown one when it is no object. */
+export function peerOfJson(presented: unknown): PeerInfo {
+  const json = isJson(presented) ? presented : {};
   const labels = isJson(json["LABELS"]) ? json["LABELS"] : {};
   const workload = text(json["WORKLOAD_NAME"]) ?? UNKNOWN;
   const app = text(labels["app"]) ?? text(labels["app.kubernetes.io/name"]);

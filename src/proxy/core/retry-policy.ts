@@ -1,40 +1,36 @@
+import { type HeaderValues, headerMatches } from "./header-match.ts";
 import type { UpstreamReset } from "./rescue.ts";
-
-interface HeaderMatcherLike {
-  readonly name: string;
-  matches(value: string | undefined): boolean;
-}
+import type { HeaderMatcher } from "./runtime-config.ts";
 
 interface RetryPolicyLike {
   readonly retryOn: ReadonlySet<string>;
   readonly retriableStatusCodes: ReadonlySet<number>;
-  readonly retriableHeaders: readonly HeaderMatcherLike[];
+  readonly retriableHeaders: readonly HeaderMatcher[];
 }
 
 /** What a retry is decided by of a response. */
 export interface RetryResponse {
   readonly status: number;
-  /** All values of a header, joined by ",". */
-  header(name: string): string | undefined;
+  readonly headers: HeaderValues;
 }
 
 /** Whether a response asks for another try under Envoy's `retry_on`. */
 export function retriesResponse(policy: RetryPolicyLike, response: RetryResponse): boolean {
   const on = policy.retryOn;
-  const { status } = response;
+  const { status, headers } = response;
   // It was another Envoy's rate limit: only this token asks for more of it.
-  if (response.header("x-envoy-ratelimited") !== undefined) return on.has("envoy-ratelimited");
+  if (headers.get("x-envoy-ratelimited") !== undefined) return on.has("envoy-ratelimited");
   if (status >= 500 && status < 600 && on.has("5xx")) return true;
   if ((status === 502 || status === 503 || status === 504) && on.has("gateway-error")) return true;
   if (status === 409 && on.has("retriable-4xx")) return true;
   if (on.has("retriable-status-codes") && policy.retriableStatusCodes.has(status)) return true;
   if (on.has("retriable-headers")) {
     const { retriableHeaders } = policy;
-    if (retriableHeaders.some((matcher) => matcher.matches(response.header(matcher.name)))) {
+    if (retriableHeaders.some((matcher) => headerMatches(matcher, headers))) {
       return true;
     }
   }
-  const grpcStatus = response.header("grpc-status");
+  const grpcStatus = headers.get("grpc-status");
   const token = grpcStatus === undefined ? undefined : GRPC_TOKENS[grpcStatus];
   return token !== undefined && on.has(token);
 }
@@ -98,12 +94,12 @@ export interface RateLimitedBackoff {
  */
 export function rateLimitedBackoffMs(
   { maxIntervalMs, resetHeaders }: RateLimitedBackoff,
-  response: Pick<RetryResponse, "header">,
+  { headers }: Pick<RetryResponse, "headers">,
   nowMs: number,
   random: number,
 ): number | undefined {
   for (const { name, format } of resetHeaders) {
-    const text = response.header(name);
+    const text = headers.get(name);
     if (text === undefined || !/^\d{1,12}$/.test(text)) continue;
     const givenMs = Number(text) * 1000;
     const waitMs = format === "seconds" ? givenMs : givenMs - Math.floor(nowMs / 1000) * 1000;

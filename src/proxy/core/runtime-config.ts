@@ -439,6 +439,8 @@ export interface ClusterConfig {
   readonly maxConnectionsPerHost: number;
   /** `downstream`: the request's own; `auto`: what TLS negotiates. */
   readonly protocol: "http1" | "http2" | "downstream" | "auto";
+  /** Whether HTTP/1.1's trailers pass, both ways; else they end here. */
+  readonly http1Trailers?: boolean;
   readonly http2: Http2Options;
   /** 0 = unlimited. */
   readonly maxRequestsPerConnection: number;
@@ -512,6 +514,8 @@ export interface HttpConnectionManagerConfig {
   readonly requestHeadersTimeoutMs: number;
   /** Requests of HTTP/1.0 are served; those without Host as `defaultHost`. */
   readonly http10?: { readonly defaultHost: string | undefined } | undefined;
+  /** Whether HTTP/1.1's trailers pass, both ways; else they end here. */
+  readonly http1Trailers?: boolean;
   readonly upgrades?: UpgradeRules | undefined;
   /** Undefined: paths are taken as they were sent. */
   readonly paths?: PathNormalization | undefined;

@@ -203,7 +203,9 @@ export class ServerConnection
   }
 
   writeEnd(trailers: HeaderBlock | undefined): void {
-    if (this.#isChunkedResponse) this.#output.text(encodeLastChunk(trailers));
+    if (!this.#isChunkedResponse) return;
+    const { http1Trailers } = this.manager;
+    this.#output.text(encodeLastChunk(http1Trailers === true ? trailers : undefined));
   }
 
   flush(): void {
@@ -325,7 +327,7 @@ export class ServerConnection
   onEnd(trailers: HeaderBlock | undefined): void {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
-    exchange.onRequestEnd(trailers);
+    exchange.onRequestEnd(this.manager.http1Trailers === true ? trailers : undefined);
     if (!exchange.isFinished) return;
     // It was answered before its end.
     this.#isLingering = false;

@@ -9,6 +9,7 @@ import type {
   TlsConfig,
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
+import { tcpProtocols } from "../core/peer-exchange.ts";
 import type { OverloadGuard } from "../overload-guard.ts";
 import { proxyTcp } from "../tcp/tcp-proxy.ts";
 import { mayConnect } from "./authorization.ts";
@@ -322,7 +323,7 @@ export class Listener {
     tls: TlsConfig,
     facts: ConnectionFacts,
   ): void {
-    this.#context.tlsTermination.secure(socket, tls, negotiable(tls, chain, facts), {
+    this.#context.tlsTermination.secure(socket, tls, this.#negotiable(tls, chain, facts), {
       onSecured: (secured) =>
         this.#run(socket, secured.socket, chain, {
           isTls: true,
@@ -337,6 +338,18 @@ export class Listener {
         socket.destroy();
       },
     });
+  }
+
+  /** The protocols to negotiate with this client; none when it shares none, as Envoy then goes without. */
+  #negotiable(tls: TlsConfig, chain: FilterChainConfig, facts: ConnectionFacts): readonly string[] {
+    const configured = tls.alpnProtocols;
+    let spoken = configured;
+    if (chain.network.kind === "tcp") {
+      spoken = tcpProtocols(configured, this.#context.config.peerMetadataHeaders !== undefined);
+    } else if (chain.network.codec === "http1") {
+      spoken = configured.filter((name) => name !== "h2" && name !== "istio-h2");
+    }
+    return spoken.some((name) => facts.applicationProtocols.includes(name)) ? spoken : [];
   }
 
   #run(raw: Socket, socket: Socket, chain: FilterChainConfig, info: ConnectionInfo): void {
@@ -391,19 +404,6 @@ function sniffHttp(bytes: Buffer): readonly string[] {
 /** A request line so far, which says its version at the end: clients may send it in pieces. */
 function mayBecomeHttp(bytes: Buffer): boolean {
   return bytes.length < 1024 && /^[A-Z]{1,20}( [^\r\n]*\r?)?$/.test(bytes.toString("latin1"));
-}
-
-/** The protocols to negotiate with this client; none when it shares none, as Envoy then goes without. */
-function negotiable(
-  tls: TlsConfig,
-  chain: FilterChainConfig,
-  facts: ConnectionFacts,
-): readonly string[] {
-  const spoken =
-    chain.network.kind === "tcp" || chain.network.codec !== "http1"
-      ? tls.alpnProtocols
-      : tls.alpnProtocols.filter((name) => name !== "h2" && name !== "istio-h2");
-  return spoken.some((name) => facts.applicationProtocols.includes(name)) ? spoken : [];
 }
 
 /** Refuses a listener whose certificates OpenSSL would refuse at the first connection. */

@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net";
-import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import { type ConnectionOptions, connect as connectTls, TLSSocket } from "node:tls";
 import type {
   AccessLogRecord,
   AccessLogType,
@@ -11,6 +11,12 @@ import type {
   TlsFacts,
 } from "../config/runtime-config.ts";
 import type { ProxyContext } from "../context.ts";
+import {
+  PEER_EXCHANGE_PROTOCOL,
+  PeerExchangeReader,
+  peerExchangeFrame,
+  tcpProtocols,
+} from "../core/peer-exchange.ts";
 import { pickWeighted } from "../core/route.ts";
 import { type ConnectionInfo, formatAddress, localAddressOf } from "../net/connection-info.ts";
 import { readFrom, writeBytes } from "../net/read-buffer.ts";
@@ -60,7 +66,6 @@ class TcpSession implements AccessLogRecord {
   upstreamLocalAddress = "";
   readonly downstreamLocalAddress: string;
   readonly downstreamRemoteAddress: string;
-  readonly downstreamPeer: PeerInfo | undefined = undefined;
   upstreamTransportFailureReason = "";
   attemptCount = 0;
   readonly isGrpc = false;
@@ -70,6 +75,10 @@ class TcpSession implements AccessLogRecord {
   #isJoined = false;
   #isOver = false;
   #telemetry: TcpConnectionTelemetry | undefined;
+  /** Of a client that presents its workload first. */
+  readonly #clientExchange: PeerExchangeReader | undefined;
+  /** What of the bytes sent to the client was said by us. */
+  readonly #presentedBytes: number = 0;
   #reported = { received: 0, sent: 0 };
   #cancelReport: () => void = () => {};
   #cancelIdle: () => void = () => {};
@@ -89,14 +98,20 @@ class TcpSession implements AccessLogRecord {
     this.#info = info;
     this.downstreamLocalAddress = localAddressOf(downstream, info);
     this.downstreamRemoteAddress = formatAddress(downstream.remoteAddress, downstream.remotePort);
+    this.#clientExchange = exchangeOf(downstream);
+    if (this.#clientExchange !== undefined) this.#presentedBytes = this.#presentTo(downstream);
   }
 
   get bytesReceived(): number {
     // What waits for an upstream has not been taken yet.
-    return this.#isJoined ? this.#downstream.bytesRead : 0;
+    if (!this.#isJoined) return 0;
+    return this.#downstream.bytesRead - (this.#clientExchange?.frameBytes ?? 0);
   }
   get bytesSent(): number {
-    return this.#downstream.bytesWritten;
+    return this.#downstream.bytesWritten - this.#presentedBytes;
+  }
+  get downstreamPeer(): PeerInfo | undefined {
+    return this.#clientExchange?.peer;
   }
   get downstreamPeerPrincipal(): string | undefined {
     return this.#info.identity?.principal;
@@ -174,7 +189,11 @@ class TcpSession implements AccessLogRecord {
       port,
       allowHalfOpen: true,
       ...local,
-      ...clientTlsOptions(this.#context.secureContexts, tls, tls.alpnProtocols),
+      ...clientTlsOptions(
+        this.#context.secureContexts,
+        tls,
+        tcpProtocols(tls.alpnProtocols, this.#context.config.peerMetadataHeaders !== undefined),
+      ),
     };
     return connectTls(options);
   }
@@ -222,14 +241,28 @@ class TcpSession implements AccessLogRecord {
   #connected(upstream: Socket): void {
     this.#isConnected = true;
     this.upstreamLocalAddress = formatAddress(upstream.localAddress, upstream.localPort);
-    this.#telemetry = this.#context.telemetry.tcpConnectionOpened(this);
+    // Who the client is comes with its first bytes.
+    if (this.#clientExchange === undefined) this.#openTelemetry();
     this.#reportLater();
     if (this.#config.accessLogTimes?.atStart === true) this.#log("TcpUpstreamConnected");
     this.#isJoined = true;
     this.#lastActiveMs = performance.now();
     this.#watchIdle(this.#config.idleTimeoutMs);
-    this.#relay(this.#downstream, upstream);
-    this.#relay(upstream, this.#downstream);
+    const serverExchange = exchangeOf(upstream);
+    if (serverExchange !== undefined) this.#presentTo(upstream);
+    this.#relay(this.#downstream, upstream, this.#clientExchange);
+    this.#relay(upstream, this.#downstream, serverExchange);
+  }
+
+  /** Says whose proxy this is; returns the number of bytes it took. */
+  #presentTo(socket: Socket): number {
+    const frame = peerExchangeFrame(this.#context.config.peerMetadataHeaders ?? []);
+    socket.write(frame);
+    return frame.length;
+  }
+
+  #openTelemetry(): void {
+    this.#telemetry ??= this.#context.telemetry.tcpConnectionOpened(this);
   }
 
   #logLater(): void {
@@ -246,13 +279,23 @@ class TcpSession implements AccessLogRecord {
     this.#context.telemetry.log(this, this.#config.accessLogs);
   }
 
-  #relay(from: Socket, to: Socket): void {
+  #relay(from: Socket, to: Socket, exchange: PeerExchangeReader | undefined): void {
     from.setNoDelay(true);
-    readFrom(from, (bytes) => {
+    const pass = (bytes: Buffer): void => {
       this.#lastActiveMs = performance.now();
       if (to.destroyed || to.writableEnded) return;
       if (!writeBytes(to, bytes)) from.pause();
-    });
+    };
+    readFrom(
+      from,
+      exchange === undefined
+        ? pass
+        : (bytes) => {
+            const own = exchange.take(bytes);
+            if (exchange === this.#clientExchange && exchange.isDone) this.#openTelemetry();
+            if (own.length > 0) pass(own);
+          },
+    );
     to.on("drain", () => from.resume());
     from.once("end", () => to.end());
     // A broken side takes the other with it.
@@ -283,6 +326,7 @@ class TcpSession implements AccessLogRecord {
   }
 
   #report(): void {
+    if (this.#isJoined) this.#openTelemetry();
     const { bytesReceived, bytesSent } = this;
     const received = bytesReceived - this.#reported.received;
     const sent = bytesSent - this.#reported.sent;
@@ -321,4 +365,10 @@ class TcpSession implements AccessLogRecord {
   #stat(name: string): { add(count: number): void } {
     return this.#context.telemetry.counter(`tcp.${this.#config.statPrefix}.${name}`);
   }
+}
+
+/** What takes the frame of the proxy at the other end off, where one was agreed on. */
+function exchangeOf(socket: Socket): PeerExchangeReader | undefined {
+  const isAgreed = socket instanceof TLSSocket && socket.alpnProtocol === PEER_EXCHANGE_PROTOCOL;
+  return isAgreed ? new PeerExchangeReader() : undefined;
 }

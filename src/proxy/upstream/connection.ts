@@ -145,7 +145,10 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
   }
 
   writeEnd(trailers: HeaderBlock | undefined): void {
-    if (this.#isChunkedRequest) this.#output.text(encodeLastChunk(trailers));
+    if (this.#isChunkedRequest) {
+      const { http1Trailers } = this.pool.cluster.config;
+      this.#output.text(encodeLastChunk(http1Trailers === true ? trailers : undefined));
+    }
     this.#isRequestComplete = true;
   }
 
@@ -230,7 +233,8 @@ export class UpstreamConnection implements MessageSink<ResponseHead>, UpstreamRe
   }
 
   onEnd(trailers: HeaderBlock | undefined): void {
-    this.#ended = trailers === undefined ? ENDED : { trailers };
+    const isPassed = trailers !== undefined && this.pool.cluster.config.http1Trailers === true;
+    this.#ended = isPassed ? { trailers } : ENDED;
   }
 
   onProtocolError(error: ProtocolError): void {

@@ -735,7 +735,10 @@ export class Exchange implements UpstreamStream, AccessLogRecord, HeaderSource, 
   #retriesResponse(policy: RetryPolicy, head: ResponseHead): boolean {
     const response: RetryResponse = {
       status: head.status,
-      header: (name) => (name === ":status" ? String(head.status) : head.headers.get(name)),
+      headers: {
+        get: (name) => (name === ":status" ? String(head.status) : head.headers.get(name)),
+        values: (name) => head.headers.all(name),
+      },
     };
     if (!retriesResponse(policy, response)) return false;
     const { rateLimitedBackoff } = policy;

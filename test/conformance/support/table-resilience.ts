@@ -231,6 +231,12 @@ export const RESILIENCE_ROWS: readonly Row[] = [
     upstream: "a",
   },
   {
+    name: "retriable request headers, the second of two values",
+    request: get(flaky("/retry-request-header", 503), "x-retry: no\r\nx-retry: yes\r\n"),
+    status: 200,
+    upstream: "a",
+  },
+  {
     name: "retriable request headers, the method",
     request: get(flaky("/retry-request-header", 503)).replace("GET", "DELETE"),
     status: 200,

@@ -159,7 +159,7 @@ for (const [name, headers, expected] of [
   ["nothing", {}, undefined],
 ] as const) {
   test(`rate limited back-off: ${name}`, () => {
-    const response = { header: reader(headers) };
+    const response = { headers: { get: reader(headers) } };
     assert.equal(rateLimitedBackoffMs(RESET, response, 1_000_500, 1), expected);
   });
 }

@@ -108,7 +108,10 @@ const policy = (on: string, codes: number[] = []) => ({
 });
 const answer = (status: number, headers: Readonly<Record<string, string>> = {}) => ({
   status,
-  header: (name: string) => headers[name],
+  headers: {
+    get: (name: string) => headers[name],
+    values: (name: string) => headers[name]?.split(",") ?? [],
+  },
 });
 const RESPONSES = [
   ["5xx", 500, true],
@@ -133,6 +136,7 @@ for (const [on, status, headers, expected] of [
   ["unavailable", 200, { "grpc-status": "13" }, false],
   ["retriable-headers", 200, { "x-busy": "1" }, true],
   ["retriable-headers", 200, { "x-busy": "0" }, false],
+  ["retriable-headers", 200, { "x-busy": "0,1" }, true],
   ["retriable-headers", 200, {}, false],
   ["5xx", 200, { "x-busy": "1" }, false],
 ] as const) {

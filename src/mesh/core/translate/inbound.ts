@@ -231,7 +231,7 @@ function tlsChains(
 ): FilterChain[] {
   const isHttp = port.protocol === "http" || port.protocol === "http2";
   const httpSocket = downstreamTls(["h2", "http/1.1"]);
-  const tcpSocket = downstreamTls(["istio-peer-exchange", "istio"]);
+  const tcpSocket = downstreamTls(["istio"]);
   const chain = (name: string, alpn: string[], filters: Filter[], socket: TransportSocket) => ({
     name,
     filter_chain_match: {

@@ -79,11 +79,14 @@ function meshTls(tls: ClientTlsSettings, peer: MeshPeer): TransportSocket {
   });
 }
 
-/** Istio's ALPN inside the mesh: the receiving proxy tells it from the application's own TLS. */
+/**
+ * Istio's ALPN inside the mesh: the receiving proxy tells it from the application's own TLS. Our
+ * proxies add `istio-peer-exchange` for TCP by themselves; Envoy could not speak it.
+ */
 function meshAlpn(protocol: PortProtocol): string[] {
   if (protocol === "http2") return ["istio-h2", "istio", "h2"];
   if (protocol === "http" || protocol === "auto") return ["istio-http/1.1", "istio", "http/1.1"];
-  return ["istio-peer-exchange", "istio"];
+  return ["istio"];
 }
 
 /** The workload's certificate and the mesh's trust bundle, both by SDS. */

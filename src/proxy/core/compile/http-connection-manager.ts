@@ -114,6 +114,7 @@ function fixedPart(
     http10: manager.http_protocol_options?.accept_http_10
       ? { defaultHost: manager.http_protocol_options.default_host_for_http_10 || undefined }
       : undefined,
+    http1Trailers: manager.http_protocol_options?.enable_trailers ?? false,
     upgrades: compileUpgrades(manager.upgrade_configs, scope.at("upgrade_configs")),
     paths: compilePaths(manager),
     hosts: compileHosts(manager, scope),

@@ -62,7 +62,7 @@ export function compileUpstreamProtocol(
   cluster: Cluster,
   options: HttpProtocolOptions | undefined,
   scope: Scope,
-): Pick<ClusterConfig, "protocol" | "http2"> {
+): Pick<ClusterConfig, "protocol" | "http1Trailers" | "http2"> {
   const explicit = options?.explicit_http_config;
   const downstream = options?.use_downstream_protocol_config;
   const auto = options?.auto_config;
@@ -76,5 +76,13 @@ export function compileUpstreamProtocol(
     downstream?.http2_protocol_options ??
     auto?.http2_protocol_options ??
     cluster.http2_protocol_options;
-  return { protocol, http2: compileHttp2Options(chosen, UPSTREAM_HTTP2_DEFAULTS, scope) };
+  const http1 =
+    explicit?.http_protocol_options ??
+    downstream?.http_protocol_options ??
+    auto?.http_protocol_options;
+  return {
+    protocol,
+    http1Trailers: http1?.enable_trailers ?? false,
+    http2: compileHttp2Options(chosen, UPSTREAM_HTTP2_DEFAULTS, scope),
+  };
 }
