@@ -8,9 +8,13 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>
   get: () => import("./commands/get.ts"),
   proxy: () => import("./commands/proxy.ts"),
   "proxy-config": () => import("./commands/proxy-config.ts"),
+  "proxy-status": () => import("./commands/proxy-status.ts"),
   init: () => import("./commands/init.ts"),
   version: () => import("./commands/version.ts"),
 };
+
+/** Other names for commands: istioctl's. */
+const ALIASES: Readonly<Record<string, string>> = { ps: "proxy-status", pc: "proxy-config" };
 
 const USAGE_CODES: readonly string[] = [
   "SERIN_USAGE",
@@ -73,7 +77,8 @@ function report(error: unknown, io: CommandIo): number {
 }
 
 async function load(name: string): Promise<CommandSpec> {
-  const loader = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const full = (Object.hasOwn(ALIASES, name) ? ALIASES[name] : undefined) ?? name;
+  const loader = Object.hasOwn(COMMANDS, full) ? COMMANDS[full] : undefined;
   if (loader === undefined) {
     const known = Object.keys(COMMANDS).join(", ");
     throw new SerinError(
@@ -95,7 +100,7 @@ async function help(name: string | undefined, io: CommandIo): Promise<number> {
   const rows: string[] = [];
   for (const loader of Object.values(COMMANDS)) {
     const { command } = await loader();
-    rows.push(`  ${command.name.padEnd(12)} ${command.summary}`);
+    rows.push(`  ${command.name.padEnd(13)} ${command.summary}`);
   }
   io.stdout.write(`Serin: progressive delivery with the mesh included.
 

@@ -12,6 +12,7 @@ import { createClientStore } from "../kube/index.ts";
 import type { KubeStore } from "../kube/store.ts";
 import { startControlPlane, startRootCertificatePublisher } from "../mesh/index.ts";
 import { type Clock, createLogger, type LogLevel } from "../runtime/index.ts";
+import { publishControlPlane, ROOT_NAMESPACE } from "./control-plane.ts";
 import { preferredPorts, rememberPorts } from "./platform-ports.ts";
 
 export interface PlatformOptions {
@@ -35,7 +36,6 @@ export interface Platform {
 }
 
 const HOST = "127.0.0.1";
-const ROOT_NAMESPACE = "istio-system";
 const RETENTION_MS = 15 * 60_000;
 
 /**
@@ -89,6 +89,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     });
     stops.push(async () => publisher.stop());
     rememberPorts(options.dataDir, controlPlane.ports);
+    await publishControlPlane(store, HOST, controlPlane.ports);
     onProgress(`control plane on ${HOST}:${controlPlane.ports.xds} (xDS)`);
 
     const controller = await startController({

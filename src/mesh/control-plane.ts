@@ -21,6 +21,7 @@ import { startWebhooks } from "./webhook-server.ts";
 
 /** Of service account tokens that sidecars prove themselves with; Istio's. */
 const AUDIENCE = "istio-ca";
+const DEFAULT_NAME = "serin-control-plane";
 const DEFAULT_PROXY_IMAGE = "docker.io/serin/proxy:0.1.0";
 
 export interface ControlPlaneOptions {
@@ -36,6 +37,8 @@ export interface ControlPlaneOptions {
   /** Where mesh-wide policies live. */
   readonly rootNamespace: string;
   readonly trustDomain: string;
+  /** What it calls itself beside others: its pod's name; `serin-control-plane` by default. */
+  readonly name?: string;
   /** How injected pods get their traffic to the sidecar. */
   readonly interceptionMode: "NONE" | "REDIRECT";
   /** Whether proxies write an access log. */
@@ -118,6 +121,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const debug = await startDebugServer({
       host,
       port: options.ports.debug,
+      name: options.name ?? DEFAULT_NAME,
       isReady: () => pusher.model() !== undefined,
       connections: ads.connections,
       objects: pusher.objects,

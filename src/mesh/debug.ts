@@ -1,16 +1,19 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { messageOf } from "../base/index.ts";
-import { CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE } from "../xds/index.ts";
 import type { Connection } from "./ads-server.ts";
 import type { MeshObjects } from "./core/mesh-objects.ts";
 import type { MeshModel } from "./core/model.ts";
+import { expectedDump } from "./debug-config-dump.ts";
+import { clientsOf, syncOf } from "./debug-sync.ts";
 import { listenError } from "./grpc-server.ts";
 
 export interface DebugOptions {
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
+  /** This control plane's name, one of several. */
+  readonly name: string;
   readonly isReady: () => boolean;
   readonly connections: () => readonly Connection[];
   readonly objects: () => MeshObjects | undefined;
@@ -24,26 +27,27 @@ export interface DebugServer {
   stop(): Promise<void>;
 }
 
-type SyncStatus = "SYNCED" | "STALE" | "NOT SENT" | "ERROR";
-const FIELDS = [
-  [CLUSTER_TYPE, "cluster"],
-  [LISTENER_TYPE, "listener"],
-  [ROUTE_TYPE, "route"],
-  [ENDPOINT_TYPE, "endpoint"],
-] as const;
-
 /**
- * /ready, /metrics and Istio's debug pages (/debug/syncz, /debug/configz, /debug/endpointz) over
- * HTTP. Throws SERIN_PORT_IN_USE, SERIN_PERMISSION.
+ * /ready, /metrics and Istio's debug pages (/debug/syncz, /debug/adsz, /debug/configz,
+ * /debug/endpointz, /debug/config_dump?proxyID=POD.NAMESPACE) over HTTP. Throws SERIN_PORT_IN_USE, SERIN_PERMISSION.
  */
 export async function startDebugServer(options: DebugOptions): Promise<DebugServer> {
-  const pages: Readonly<Record<string, () => unknown>> = {
-    "/debug/syncz": () => options.connections().map(syncOf),
+  const pages: Readonly<Record<string, (query: URLSearchParams) => unknown>> = {
+    "/debug/syncz": () => options.connections().map((each) => syncOf(each, options.name)),
+    "/debug/adsz": () => clientsOf(options.connections()),
+    "/debug/config_dump": (query) => {
+      const id = query.get("proxyID");
+      // Of a pod that has just reconnected the newest stream counts.
+      const connection = options
+        .connections()
+        .findLast(({ node }) => `${node.name}.${node.namespace}` === id);
+      return connection === undefined ? undefined : expectedDump(connection);
+    },
     "/debug/configz": () => configsOf(options.objects()),
     "/debug/endpointz": () => endpointsOf(options.model()),
   };
   const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost");
     if (request.method !== "GET" && request.method !== "HEAD") {
       answer(response, 405, "text/plain", "only GET\n");
     } else if (pathname === "/ready") {
@@ -56,8 +60,9 @@ export async function startDebugServer(options: DebugOptions): Promise<DebugServ
       );
     } else {
       const page = Object.hasOwn(pages, pathname) ? pages[pathname] : undefined;
-      if (page === undefined) answer(response, 404, "text/plain", "not found\n");
-      else answer(response, 200, "application/json", `${JSON.stringify(page(), null, 2)}\n`);
+      const found = page?.(searchParams);
+      if (found === undefined) answer(response, 404, "text/plain", "not found\n");
+      else answer(response, 200, "application/json", `${JSON.stringify(found, null, 2)}\n`);
     }
   });
   await new Promise<void>((resolve, reject) => {
@@ -77,33 +82,6 @@ export async function startDebugServer(options: DebugOptions): Promise<DebugServ
 function answer(response: ServerResponse, code: number, type: string, body: string): void {
   response.writeHead(code, { "content-type": type, "content-length": Buffer.byteLength(body) });
   response.end(body);
-}
-
-/** One proxy as `istioctl proxy-status` reads it, and the state of each type in a word. */
-function syncOf({ node, protocol, session }: Connection): object {
-  const progress = new Map(session.progress().map((each) => [each.typeUrl, each]));
-  const fields = FIELDS.flatMap(([typeUrl, name]): [string, unknown][] => {
-    const type = progress.get(typeUrl);
-    let state: SyncStatus = "SYNCED";
-    if (type === undefined || type.nonceSent === "") state = "NOT SENT";
-    else if (type.rejected.length > 0) state = "ERROR";
-    else if (type.isInFlight) state = "STALE";
-    const errors = type?.rejected.map((each) => each.message) ?? [];
-    return [
-      [`${name}_sent`, type?.nonceSent ?? ""],
-      [`${name}_acked`, type?.nonceAcked ?? ""],
-      [`${name}_status`, state],
-      ...(errors.length === 0 ? [] : [[`${name}_errors`, errors] as [string, unknown]]),
-    ];
-  });
-  return {
-    proxy: `${node.name}.${node.namespace}`,
-    proxy_type: node.role,
-    node_id: node.id,
-    protocol,
-    acked_push: session.ackedPush(),
-    ...Object.fromEntries(fields),
-  };
 }
 
 function configsOf(objects: MeshObjects | undefined): readonly unknown[] {

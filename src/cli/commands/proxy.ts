@@ -4,6 +4,7 @@ import { messageOf, SerinError } from "../../base/index.ts";
 import { runProxy, sidecarBootstrap } from "../../proxy/index.ts";
 import { createLogger, systemClock } from "../../runtime/index.ts";
 import type { CommandIo, CommandSpec } from "../command.ts";
+import { serinVersion } from "../serin-version.ts";
 import { settleMemory } from "../settle-memory.ts";
 import { parseFlags, parseLogLevel } from "../usage.ts";
 
@@ -48,7 +49,11 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   const proxy = await runProxy({
     ...(values.bootstrap === undefined
       ? {
-          bootstrap: sidecarBootstrap({ ...io.env, SERIN_PROXY_ROLE: role }),
+          bootstrap: sidecarBootstrap({
+            ISTIO_META_SERIN_VERSION: serinVersion(),
+            ...io.env,
+            SERIN_PROXY_ROLE: role,
+          }),
           sidecar: sidecarPorts(io.env),
         }
       : { bootstrapText: readText(values.bootstrap) }),

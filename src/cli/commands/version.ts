@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
-import { z } from "zod";
 import { SerinError } from "../../base/index.ts";
 import type { CommandIo, CommandSpec } from "../command.ts";
+import { serinVersion } from "../serin-version.ts";
 import { parseFlags } from "../usage.ts";
 
 const help = `Prints the version of Serin and of the Node that runs it.
@@ -15,8 +14,6 @@ Flags:
 
 Exit codes: 0 done; 2 wrong usage.
 `;
-
-const packageSchema = z.object({ version: z.string() });
 
 async function run(args: string[], io: CommandIo): Promise<number> {
   const { values } = parseFlags(args, { output: { type: "string", short: "o" } });
@@ -35,12 +32,6 @@ async function run(args: string[], io: CommandIo): Promise<number> {
       : `serin ${version} (Node ${node}, ${platform}/${arch})\n`,
   );
   return 0;
-}
-
-/** The version in package.json. */
-function serinVersion(): string {
-  const path = new URL("../../../package.json", import.meta.url);
-  return packageSchema.parse(JSON.parse(readFileSync(path, "utf8"))).version;
 }
 
 export const command: CommandSpec = {

@@ -18,12 +18,29 @@ export interface ProxyNode {
   readonly httpProxyPort?: number;
   /** Where the application listens, when not on the pod IP (loopback network). */
   readonly applicationAddress?: string;
+  /** Name of its Kubernetes cluster (Istio's CLUSTER_ID). */
+  readonly clusterId?: string;
+  /** Of the program that runs: Serin's or Istio's own version, else Envoy's. */
+  readonly version?: string;
 }
 
 /** The part of envoy.config.core.v3.Node that counts, as decoded. */
 export interface NodeMessage {
   readonly id?: string | null | undefined;
   readonly metadata?: unknown;
+  readonly user_agent_build_version?:
+    | {
+        readonly version?:
+          | {
+              readonly major_number?: number | null | undefined;
+              readonly minor_number?: number | null | undefined;
+              readonly patch?: number | null | undefined;
+            }
+          | null
+          | undefined;
+      }
+    | null
+    | undefined;
 }
 
 const INTERCEPTION_MODES = ["NONE", "REDIRECT", "TPROXY"] as const;
@@ -70,6 +87,9 @@ export function parseProxyNode(node: NodeMessage): ProxyNode {
       `must be an IP address (found ${JSON.stringify(applicationAddress)})`,
     );
   }
+  const clusterId = textOf(metadata, "CLUSTER_ID");
+  const version =
+    textOf(metadata, "SERIN_VERSION") ?? textOf(metadata, "ISTIO_VERSION") ?? buildVersion(node);
   return {
     id,
     role,
@@ -80,7 +100,17 @@ export function parseProxyNode(node: NodeMessage): ProxyNode {
     interceptionMode: interceptionModeOf(metadata),
     ...(httpProxyPort === undefined ? {} : { httpProxyPort }),
     ...(applicationAddress === undefined ? {} : { applicationAddress }),
+    ...(clusterId === undefined ? {} : { clusterId }),
+    ...(version === undefined ? {} : { version }),
   };
+}
+
+/** What Envoy says of itself. */
+function buildVersion({ user_agent_build_version: build }: NodeMessage): string | undefined {
+  const version = build?.version;
+  if (!version) return undefined;
+  const { major_number: major, minor_number: minor, patch } = version;
+  return [major, minor, patch].map((part) => part ?? 0).join(".");
 }
 
 type Json = Readonly<Record<string, unknown>>;

@@ -158,6 +158,12 @@ export class Session {
     return new Set(this.#subscriptions.get(SECRET_TYPE)?.names.keys());
   }
 
+  /** Whether the client is subscribed to a resource, by its name or to all of the type. */
+  asksFor(typeUrl: ResourceTypeUrl, name: string): boolean {
+    const state = this.#subscriptions.get(typeUrl);
+    return state !== undefined && (state.isWildcard || state.names.get(name) !== undefined);
+  }
+
   /** The newest push that the client has acknowledged in full, all types; 0 for none. */
   ackedPush(): number {
     if (this.#subscriptions.size === 0) return 0;
