@@ -5,6 +5,8 @@ import type { KubeStore } from "../kube/store.ts";
 
 /** The namespace of the control plane and of the policies of the whole mesh. */
 export const ROOT_NAMESPACE = "istio-system";
+/** Of the identities in the mesh. */
+export const TRUST_DOMAIN = "cluster.local";
 /** The ConfigMap that says where the control plane of a cluster on this machine listens. */
 const CONFIG_MAP = "serin-control-plane";
 const TIMEOUT_MS = 10_000;

@@ -9,6 +9,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>
   proxy: () => import("./commands/proxy.ts"),
   "proxy-config": () => import("./commands/proxy-config.ts"),
   "proxy-status": () => import("./commands/proxy-status.ts"),
+  authn: () => import("./commands/authn.ts"),
   init: () => import("./commands/init.ts"),
   version: () => import("./commands/version.ts"),
 };

@@ -12,7 +12,7 @@ import { createClientStore } from "../kube/index.ts";
 import type { KubeStore } from "../kube/store.ts";
 import { startControlPlane, startRootCertificatePublisher } from "../mesh/index.ts";
 import { type Clock, createLogger, type LogLevel } from "../runtime/index.ts";
-import { publishControlPlane, ROOT_NAMESPACE } from "./control-plane.ts";
+import { publishControlPlane, ROOT_NAMESPACE, TRUST_DOMAIN } from "./control-plane.ts";
 import { preferredPorts, rememberPorts } from "./platform-ports.ts";
 
 export interface PlatformOptions {
@@ -78,7 +78,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       host: HOST,
       ports: await preferredPorts(options.dataDir, HOST),
       rootNamespace: ROOT_NAMESPACE,
-      trustDomain: "cluster.local",
+      trustDomain: TRUST_DOMAIN,
       interceptionMode: "NONE",
       accessLog: true,
     });

@@ -53,7 +53,7 @@ export async function findProxyPod(
 }
 
 /** Pods' names may hold dots: the last part is the namespace only if no pod is called so. */
-function splitName(text: string, namespace: string): [string, string] {
+export function splitName(text: string, namespace: string): [string, string] {
   const dot = text.lastIndexOf(".");
   return dot < 0 ? [text, namespace] : [text.slice(0, dot), text.slice(dot + 1)];
 }

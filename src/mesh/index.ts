@@ -1,7 +1,17 @@
 /** The control plane: watches the Kubernetes API, serves xDS, takes telemetry, writes route status. */
 export { type ControlPlane, type ControlPlaneOptions, startControlPlane } from "./control-plane.ts";
+export {
+  checkTls,
+  serviceNamed,
+  type TlsCheck,
+  viewFor,
+} from "./core/explain/tls-check.ts";
+export type { MeshObjects } from "./core/mesh-objects.ts";
+export { buildModel, type MeshModel } from "./core/model.ts";
+export type { Workload } from "./core/model-workloads.ts";
 export type { Authenticator, SecretSource, WorkloadIdentity } from "./identity.ts";
 export type { ProxySeries, ProxyTelemetry } from "./metrics-service.ts";
+export { readMesh } from "./read-mesh.ts";
 export {
   type RootCertificatePublisherOptions,
   startRootCertificatePublisher,

@@ -33,6 +33,13 @@ const SELECTED: Partial<Record<keyof MeshObjects, ListOptions>> = {
   meshConfigs: { fieldSelector: "metadata.name=istio" },
 };
 
+/** Every kind of the mesh, and which of its objects count. */
+export const MESH_KINDS = KINDS.map((kind) => ({
+  kind,
+  type: TYPES[kind],
+  select: SELECTED[kind],
+}));
+
 /** A change is passed on after this long without another one, … */
 const QUIET_MS = 10;
 /** … or at the latest this long after the first, … */
@@ -144,7 +151,7 @@ function apply(known: Map<string, KubeObject>, type: string, object: KubeObject)
 }
 
 /** What core cannot read itself: YAML inside of an object, and whether a key fits its certificate. */
-function prepared(kind: keyof MeshObjects, object: KubeObject, logger: Logger): KubeObject {
+export function prepared(kind: keyof MeshObjects, object: KubeObject, logger: Logger): KubeObject {
   if (kind === "secrets") return usableCredential(object, logger);
   if (kind !== "meshConfigs") return object;
   const text = (object["data"] as { readonly mesh?: unknown } | undefined)?.mesh;

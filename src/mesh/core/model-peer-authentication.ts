@@ -32,6 +32,14 @@ export function peerAuthenticationFrom(
   };
 }
 
+/** What a port takes, and which policy says so. */
+export interface EffectiveMutualTls {
+  readonly mode: EffectiveTlsMode;
+  /** `default`: no policy says anything. */
+  readonly level: "port" | "workload" | "namespace" | "mesh" | "default";
+  readonly policy: MeshPeerAuthentication | undefined;
+}
+
 /**
  * The mode of one container port: the port's own, else the workload's, the namespace's, the mesh's
  * policy, else PERMISSIVE. UNSET inherits; the oldest of a level wins; a selector in the root
@@ -43,18 +51,34 @@ export function mutualTlsModeOf(
   port: number,
   rootNamespace: string,
 ): EffectiveTlsMode {
+  return effectiveMutualTls(policies, workload, port, rootNamespace).mode;
+}
+
+/** As `mutualTlsModeOf`, with the policy that decides. */
+export function effectiveMutualTls(
+  policies: readonly MeshPeerAuthentication[],
+  workload: { readonly namespace: string; readonly labels: StringMap },
+  /** undefined: of ports that no policy names. */
+  port: number | undefined,
+  rootNamespace: string,
+): EffectiveMutualTls {
   const own = policies.find(
     (policy) => policy.namespace === workload.namespace && selects(policy, workload.labels),
   );
   const whole = (namespace: string): MeshPeerAuthentication | undefined =>
     policies.find((policy) => policy.namespace === namespace && policy.matchLabels === undefined);
-  const levels: readonly (MutualTlsMode | undefined)[] = [
-    own?.portModes.get(port),
-    own?.mode,
-    whole(workload.namespace)?.mode,
-    whole(rootNamespace)?.mode,
-  ];
-  return levels.find((level) => level !== undefined && level !== "UNSET") ?? "PERMISSIVE";
+  const [namespace, mesh] = [whole(workload.namespace), whole(rootNamespace)];
+  const ofPort = port === undefined ? undefined : own?.portModes.get(port);
+  const levels = [
+    { level: "port", policy: own, mode: ofPort },
+    { level: "workload", policy: own, mode: own?.mode },
+    { level: "namespace", policy: namespace, mode: namespace?.mode },
+    { level: "mesh", policy: mesh, mode: mesh?.mode },
+  ] as const;
+  for (const { level, policy, mode } of levels) {
+    if (mode !== undefined && mode !== "UNSET") return { mode, level, policy };
+  }
+  return { mode: "PERMISSIVE", level: "default", policy: undefined };
 }
 
 function selects(policy: MeshPeerAuthentication, labels: StringMap): boolean {
