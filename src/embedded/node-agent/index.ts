@@ -17,6 +17,7 @@ import { NODE_LABELS, NODE_NAME, nodeCapacity, registerNode } from "./node.ts";
 import type { NodeContext } from "./node-context.ts";
 import { PodWorker } from "./pod-worker.ts";
 import { ProcessLedger } from "./process-ledger.ts";
+import { type ServiceProxy, startServiceProxy } from "./service-proxy.ts";
 
 export interface NodeAgentOptions {
   readonly api: LocalApi;
@@ -85,6 +86,7 @@ class Agent {
   readonly #binding = new Set<string>();
   readonly #ended = new AbortController();
   readonly #closers: (() => void)[] = [];
+  #serviceProxy: ServiceProxy | undefined;
 
   constructor(node: NodeContext, pool: AddressPool) {
     this.#node = node;
@@ -106,6 +108,7 @@ class Agent {
       if (podIp !== undefined) this.#reserved.set(pod.metadata.uid ?? "", podIp);
     }
     this.#closers.push(await registerNode(api, clock, logger));
+    this.#serviceProxy = startServiceProxy({ ...this.#node, pool: this.#pool });
     this.#closers.push(api.watch(RESOURCES.pod, (event) => this.#onPod(event)));
     for (const kind of ["configMap", "secret"] as const) {
       this.#closers.push(api.watch(RESOURCES[kind], (event) => this.#onConfig(kind, event)));
@@ -122,6 +125,7 @@ class Agent {
         return worker.suspend(Math.min(STOP_GRACE_MS, graceMs));
       }),
     );
+    await this.#serviceProxy?.stop();
     await this.#node.events.flush();
     await this.#pool.close();
   }
