@@ -1,9 +1,9 @@
 import { type KubeObject, RESOURCES, type ResourceType } from "../../src/api/index.ts";
 
 /** Open CRDs (any spec and status, status subresource) of the kinds that the control plane watches. */
-export function meshDefinitions(): readonly KubeObject[] {
+export function meshDefinitions(...more: readonly ResourceType[]): readonly KubeObject[] {
   const { virtualService, destinationRule, gateway, peerAuthentication } = RESOURCES;
-  return [virtualService, destinationRule, gateway, peerAuthentication].map(definition);
+  return [virtualService, destinationRule, gateway, peerAuthentication, ...more].map(definition);
 }
 
 function definition({ group, version, kind, plural }: ResourceType): KubeObject {

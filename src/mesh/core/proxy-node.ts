@@ -22,6 +22,8 @@ export interface ProxyNode {
   readonly clusterId?: string;
   /** Of the program that runs: Serin's or Istio's own version, else Envoy's. */
   readonly version?: string;
+  /** `grpc`: the application itself is the client, and gets resources made for it (Istio). */
+  readonly generator?: "grpc";
 }
 
 /** The part of envoy.config.core.v3.Node that counts, as decoded. */
@@ -102,6 +104,7 @@ export function parseProxyNode(node: NodeMessage): ProxyNode {
     ...(applicationAddress === undefined ? {} : { applicationAddress }),
     ...(clusterId === undefined ? {} : { clusterId }),
     ...(version === undefined ? {} : { version }),
+    ...generatorOf(metadata),
   };
 }
 
@@ -140,6 +143,14 @@ function interceptionModeOf(metadata: Json): ProxyNode["interceptionMode"] {
     "metadata.INTERCEPTION_MODE",
     `must be one of ${INTERCEPTION_MODES.join(", ")} (found ${JSON.stringify(text)})`,
   );
+}
+
+/** Istio's generators; those for tools (`api`, `event`) are not served. */
+function generatorOf(metadata: Json): Pick<ProxyNode, "generator"> {
+  const generator = textOf(metadata, "GENERATOR");
+  if (generator === undefined) return {};
+  if (generator === "grpc") return { generator };
+  throw invalid("metadata.GENERATOR", `must be grpc (found ${JSON.stringify(generator)})`);
 }
 
 function portOf(metadata: Json, key: string): number | undefined {

@@ -68,6 +68,8 @@ function read(resource: XdsResource): References {
     for (const chain of [...(listener.filter_chains ?? []), ...(last ? [last] : [])]) {
       addChain(chain, clusters, routes);
     }
+    const api = unpackAny(HTTP, listener.api_listener?.api_listener);
+    if (api?.rds?.route_config_name) routes.add(api.rds.route_config_name);
   } else return NONE;
   return { clusters, routes };
 }

@@ -23,11 +23,18 @@ import {
   gatewayPorts,
   gatewayRoutes,
 } from "./translate/gateway.ts";
+import { emptyGrpcCluster, grpcClusters } from "./translate/grpc/grpc-clusters.ts";
+import { grpcListeners, grpcServerListeners } from "./translate/grpc/grpc-listeners.ts";
+import { grpcRoutes } from "./translate/grpc/grpc-routes.ts";
 import { inboundCluster, inboundListener, inboundPorts } from "./translate/inbound.ts";
 import { JoinedMap } from "./translate/joined-map.ts";
 import { listenerClusters, namedClusters } from "./translate/named-clusters.ts";
 import { BLACK_HOLE_CLUSTER, inboundClusterName, PASSTHROUGH_CLUSTER } from "./translate/names.ts";
-import { emptyCluster, passthroughCluster } from "./translate/outbound-clusters.ts";
+import {
+  emptyCluster,
+  outboundClusters,
+  passthroughCluster,
+} from "./translate/outbound-clusters.ts";
 import { httpProxyListener } from "./translate/outbound-listener.ts";
 import { keySetClusters } from "./translate/request-authentication.ts";
 import { createResourceEncoder, type ResourceEncoder } from "./translate/resource-encoder.ts";
@@ -59,7 +66,8 @@ export interface Translator {
 /** A translator for a model. */
 export function createTranslator(model: MeshModel, options: TranslateOptions): Translator {
   return translatorOf(model, options, createResourceEncoder(), {
-    services: new ServiceResourceCache(),
+    services: new ServiceResourceCache(outboundClusters),
+    grpcServices: new ServiceResourceCache(grpcClusters),
     shared: new Map(),
     nodes: new WeakMap(),
     groups: new WeakMap(),
@@ -94,6 +102,14 @@ interface OutboundResources {
   readonly endpoints: Resources;
 }
 
+/** What clients without a proxy share. */
+interface GrpcResources extends OutboundResources {
+  readonly listeners: Resources;
+  readonly routes: Resources;
+}
+
+const NO_RESOURCES: Resources = new Map();
+
 /** What only one proxy gets, beside what it shares. */
 interface NodeResources {
   readonly clusters: Resources;
@@ -111,6 +127,7 @@ interface Made {
 /** What outlives a model. */
 interface Memory {
   readonly services: ServiceResourceCache;
+  readonly grpcServices: ServiceResourceCache;
   /** By what it is and for which clients: views, outbound resources, routes. */
   readonly shared: ReadonlyMap<string, Made>;
   readonly nodes: WeakMap<ProxyNode, { readonly made: Made; readonly set: ResourceSet }>;
@@ -246,7 +263,8 @@ function translatorOf(
     const labels = sourceLabels.map((name) => node.labels[name] ?? null);
     const { interceptionMode, httpProxyPort } = node;
     const hasProxy = httpProxyPort !== undefined;
-    const id = JSON.stringify([key, interceptionMode, hasProxy, ...labels]);
+    const kind = node.generator ?? interceptionMode;
+    const id = JSON.stringify([key, kind, hasProxy, ...labels]);
     const value: Membership = { client, viewKey: key, id };
     memory.groups.set(node, { inputs, value });
     return value;
@@ -313,6 +331,97 @@ function translatorOf(
     };
   };
 
+  /** Clusters and endpoints, for clients without a proxy. */
+  const grpcOutboundOf = (node: ProxyNode, view: MeshView, key: string): OutboundResources =>
+    shared<OutboundResources>(
+      `grpc outbound ${key}`,
+      () => [view.services, view.destinationRules, view.settings, view.credentials],
+      (before) => {
+        const { namespace } = node;
+        const ruleFor = destinationRulesFor(view.destinationRules, namespace, model.rootNamespace);
+        const place = placeOf(view, failoverLabels, false);
+        const all = view.services.map((service) =>
+          memory.grpcServices.resourcesOf(service, ruleFor(service), view, place, false, encoder),
+        );
+        return {
+          clusters: kept(before?.clusters, byName(all.flatMap((each) => each.clusters))),
+          endpoints: kept(before?.endpoints, byName(all.flatMap((each) => each.endpoints))),
+        };
+      },
+    );
+
+  /** Listeners and routes, for clients without a proxy, and clusters that are named and not there. */
+  const grpcNamedOf = (node: ProxyNode, view: MeshView, { viewKey, id }: Membership) => {
+    const outer = grpcOutboundOf(node, view, viewKey);
+    const inputs = () => [
+      shapesOf(view, viewKey),
+      view.virtualServices,
+      view.destinationRules,
+      view.settings,
+    ];
+    const routes = shared<Resources>(`grpc routes ${id}`, inputs, () =>
+      byName(grpcRoutes(view, node).map((each) => encoded(each).resource)),
+    );
+    const listeners = shared<Resources>(`grpc listeners ${id}`, inputs, () =>
+      byName(
+        grpcListeners(view, node.namespace).map((each) =>
+          encoder.resource(LISTENER, each.name ?? "", each),
+        ),
+      ),
+    );
+    return shared<GrpcResources>(
+      `grpc named ${id}`,
+      () => [outer, routes, listeners],
+      (before) => {
+        const named = [...routes.values()].map((each) => missingClusters(each, outer.clusters));
+        const absent = missingFrom(outer.clusters, named).map(emptyGrpcCluster);
+        const clusters = absent.map(({ name, cluster }) =>
+          encoder.resource(CLUSTER, name, cluster),
+        );
+        const endpoints = absent.map(({ name, assignment = {} }) =>
+          encoder.resource("envoy.config.endpoint.v3.ClusterLoadAssignment", name, assignment),
+        );
+        return {
+          clusters: joined(before?.clusters, outer.clusters, byName(clusters)),
+          endpoints: joined(before?.endpoints, outer.endpoints, byName(endpoints)),
+          listeners,
+          routes,
+        };
+      },
+    );
+  };
+
+  const grpcSetOf = (node: ProxyNode, membership: Membership): ResourceSet => {
+    const view = viewFor(membership.client, membership.viewKey);
+    const named = grpcNamedOf(node, view, membership);
+    const pod = model.workloads.get(`${node.namespace}/${node.name}`);
+    const inputs = [
+      named,
+      pod,
+      view.sidecar,
+      model.peerAuthentications,
+      model.authorizationPolicies,
+    ];
+    const served = (pod === undefined ? undefined : model.servedPorts.get(pod)) ?? [];
+    const ports = served.flatMap(({ service, targetPort }) => [shapeOf(service), targetPort]);
+    const before = memory.nodes.get(node);
+    if (before !== undefined && areSame(before.made.inputs, [...inputs, ...ports])) {
+      return before.set;
+    }
+    const own = grpcServerListeners(view, node).map((each) =>
+      encoder.resource(LISTENER, each.name ?? "", each),
+    );
+    const set: ResourceSet = new Map<ResourceTypeUrl, Resources>([
+      [CLUSTER_TYPE, named.clusters],
+      [ENDPOINT_TYPE, named.endpoints],
+      [LISTENER_TYPE, joined(before?.set.get(LISTENER_TYPE), named.listeners, byName(own))],
+      [ROUTE_TYPE, named.routes],
+      [SECRET_TYPE, NO_RESOURCES],
+    ]);
+    memory.nodes.set(node, { made: { inputs: [...inputs, ...ports], value: undefined }, set });
+    return set;
+  };
+
   /** Everything that a proxy's own resources are made of. */
   const inputsOf = (
     node: ProxyNode,
@@ -343,6 +452,7 @@ function translatorOf(
   return {
     resourcesFor(node) {
       const membership = membershipOf(node);
+      if (node.generator === "grpc") return grpcSetOf(node, membership);
       const { client } = membership;
       const { view, outer, httpProxy } = groupOf(node, membership);
       const inputs = inputsOf(node, client, view, outer, httpProxy);

@@ -40,7 +40,6 @@ const HTTP_MANAGER =
 const MUST_BE_HONOURED: ReadonlySet<string> = new Set([
   `${CORE}.HttpProtocolOptions.headers_with_underscores_action`,
   `${ROUTE}.Route.filter_action`,
-  `${ROUTE}.Route.non_forwarding_action`,
   `${ROUTE}.RouteAction.cluster_specifier_plugin`,
   `${ROUTE}.RouteAction.inline_cluster_specifier_plugin`,
   `${ROUTE}.RouteAction.internal_redirect_action`,

@@ -101,7 +101,7 @@ function outboundCluster(
   }
   const localities = localityPolicy(policy, model.settings.localityLbSetting, model.client);
   const transport = upstreamTransport(tls, peerOf(service, port, subset, model));
-  const endpoints = port.endpoints.filter((endpoint) => isOf(subset, endpoint));
+  const endpoints = subsetEndpoints(port, subset);
   switch (service.resolution) {
     case "original":
     case "requested":
@@ -223,6 +223,14 @@ function metadataOf(
   };
 }
 
+/** The endpoints of a port that are of a subset, or all of them. */
+export function subsetEndpoints(
+  port: ServicePort,
+  subset: Subset | undefined,
+): readonly MeshEndpoint[] {
+  return port.endpoints.filter((endpoint) => isOf(subset, endpoint));
+}
+
 /** Whether an endpoint has the labels of the subset; an address without labels is in no subset. */
 function isOf(subset: Subset | undefined, endpoint: MeshEndpoint): boolean {
   if (subset === undefined) return true;
@@ -239,7 +247,7 @@ function localityFields(policy: PolicyBlocks, view: MeshView): Partial<Cluster> 
 }
 
 /** Only what is ready; an empty assignment says that there is nothing, and requests get 503 UH. */
-function assignmentOf(
+export function assignmentOf(
   name: string,
   endpoints: readonly MeshEndpoint[],
   localities: LocalityPolicy,

@@ -3,7 +3,7 @@ import { localityText } from "../model-locality.ts";
 import type { MeshService } from "../model-services.ts";
 import type { MeshView } from "../model-view.ts";
 import type { XdsResource } from "../xds-resource.ts";
-import { outboundClusters } from "./outbound-clusters.ts";
+import type { OutboundCluster } from "./outbound-clusters.ts";
 import type { ResourceEncoder } from "./resource-encoder.ts";
 import { ruleCredentials } from "./traffic-policy.ts";
 
@@ -20,12 +20,25 @@ interface Remembered {
   readonly resources: ServiceResources;
 }
 
+/** Makes the clusters of one service for the clients of a view. */
+type ClusterMaker = (
+  service: MeshService,
+  rule: MeshDestinationRule | undefined,
+  view: MeshView,
+  isBound: boolean,
+) => readonly OutboundCluster[];
+
 /**
  * The resources of services, made once for all clients that get the same: whatever namespace they
  * are in, what counts is the service, the rule they follow, and where they are.
  */
 export class ServiceResourceCache {
   readonly #known = new WeakMap<MeshService, Map<string, Remembered>>();
+  readonly #clustersOf: ClusterMaker;
+
+  constructor(clustersOf: ClusterMaker) {
+    this.#clustersOf = clustersOf;
+  }
 
   /** `place`: of `placeOf`. */
   resourcesOf(
@@ -54,7 +67,7 @@ export class ServiceResourceCache {
     }
     const clusters: XdsResource[] = [];
     const endpoints: XdsResource[] = [];
-    for (const { name, cluster, assignment } of outboundClusters(service, rule, view, isBound)) {
+    for (const { name, cluster, assignment } of this.#clustersOf(service, rule, view, isBound)) {
       clusters.push(encoder.resource("envoy.config.cluster.v3.Cluster", name, cluster));
       if (assignment === undefined) continue;
       endpoints.push(

@@ -184,6 +184,7 @@ function fixedPart(
   const connectTimeoutMs = durationToMs(cluster.connect_timeout) ?? DEFAULT_CONNECT_TIMEOUT_MS;
   if (connectTimeoutMs <= 0) scope.at("connect_timeout").fail("must be more than 0");
   const common = options?.common_http_protocol_options;
+  if (cluster.lrs_server) scope.at("lrs_server").warn("has no effect: loads are not reported");
   const panic = cluster.common_lb_config?.healthy_panic_threshold;
   return {
     name,

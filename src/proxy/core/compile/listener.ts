@@ -69,6 +69,7 @@ export function compileListener(
   scope: Scope,
 ): ListenerSpec {
   const direction = DIRECTIONS[listener.traffic_direction ?? 0] ?? "unspecified";
+  if (listener.api_listener) scope.at("api_listener").fail("is for clients without a proxy");
   const address = compileAddress(listener.address?.socket_address, scope.at("address"));
   const { inspectTls, originalDst } = compileListenerFilters(
     listener,

@@ -204,6 +204,7 @@ function compileAction(
     return compileDirectResponse(route.direct_response, scope.at("direct_response"), around);
   }
   if (route.redirect) return compileRedirect(route.redirect, path, scope.at("redirect"));
+  if (route.non_forwarding_action) scope.at("non_forwarding_action").fail("is not supported");
   if (!route.route) scope.fail("must set one of route, redirect, direct_response");
   return compileForward(route.route ?? {}, path, scope.at("route"), around);
 }

@@ -126,6 +126,9 @@ function compileCommon(
   scope: Scope,
 ): TlsSpec {
   const parameters = compileTlsParameters(common.tls_params, scope.at("tls_params"));
+  if (common.tls_certificate_provider_instance) {
+    scope.at("tls_certificate_provider_instance").fail("is for clients without a proxy");
+  }
   const certificates = common.tls_certificates ?? [];
   const sdsCertificates = common.tls_certificate_sds_secret_configs ?? [];
   if (certificates.length + sdsCertificates.length > 1) {
@@ -260,6 +263,7 @@ function compileValidation(
 }
 
 const UNSUPPORTED_VALIDATION = [
+  "ca_certificate_provider_instance",
   "crl",
   "allow_expired_certificate",
   "custom_validator_config",

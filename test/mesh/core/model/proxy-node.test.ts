@@ -50,6 +50,11 @@ const REFUSED: readonly (readonly [string, object, RegExp])[] = [
   ["a label that is no text", { id: ID, metadata: { LABELS: { a: 1 } } }, /metadata\.LABELS\.a/],
   ["a mode nobody knows", { id: ID, metadata: { INTERCEPTION_MODE: "none" } }, /NONE, REDIRECT/],
   ["a port out of range", { id: ID, metadata: { HTTP_PROXY_PORT: "70000" } }, /HTTP_PROXY_PORT/],
+  [
+    "a generator nobody knows",
+    { id: ID, metadata: { GENERATOR: "api" } },
+    /GENERATOR: must be grpc/,
+  ],
   ["an address that is none", { id: ID, metadata: { APPLICATION_ADDRESS: "x" } }, /APPLICATION_AD/],
 ];
 
