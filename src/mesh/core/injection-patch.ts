@@ -27,6 +27,9 @@ export type Injection =
 const SIDECAR = "istio-proxy";
 const INJECT = "sidecar.istio.io/inject";
 const STATUS = "sidecar.istio.io/status";
+const TEMPLATES = "inject.istio.io/templates";
+/** The image that a pod's own `istio-proxy` container names to get the injected one. */
+const INJECTED_IMAGE = "auto";
 const TOKEN_VOLUME = "istio-token";
 const TOKEN_DIR = "/var/run/secrets/tokens";
 const TOKEN_SECONDS = 43_200;
@@ -36,6 +39,8 @@ const MAX_LABEL_CHARACTERS = 63;
 /**
  * What injection does to a pod that is being created. Idempotent: an injected pod is left alone.
  * Precedence as Istio's: the pod's own label or annotation, then the namespace's `istio-injection`.
+ * The annotation `inject.istio.io/templates` chooses between `sidecar` and `gateway`; a container
+ * `istio-proxy` of image `auto` in the pod says what the injected one has differently.
  */
 export function injectPod(
   pod: KubeObject,
@@ -61,8 +66,14 @@ export function injectPod(
   const holds = /holdApplicationUntilProxyStarts:\s*true/.test(
     annotations["proxy.istio.io/config"] ?? "",
   );
-  const container = sidecarOf(pod, namespace.name, settings);
-  const containers = listOf(spec["containers"]);
+  const template = annotations[TEMPLATES] ?? "sidecar";
+  if (template !== "sidecar" && template !== "gateway") {
+    const known = "sidecar and gateway are known";
+    return skip(`${TEMPLATES} asks for ${JSON.stringify(template)}; ${known}`, true);
+  }
+  const injected = proxyOf(pod, namespace.name, settings, template);
+  const container = merged(injected, listOf(spec["containers"]).map(objectOf).find(isProxy));
+  const containers = listOf(spec["containers"]).filter((each) => !isProxy(each));
   const canonical = canonicalName(pod, labels);
   return {
     kind: "inject",
@@ -100,11 +111,36 @@ function isWanted(pod: KubeObject, namespaceLabels: StringMap): string | undefin
 
 function hasSidecar(spec: Json): boolean {
   return [...listOf(spec["containers"]), ...listOf(spec["initContainers"])].some(
-    (container) => objectOf(container)["name"] === SIDECAR,
+    (container) => isProxy(container) && objectOf(container)["image"] !== INJECTED_IMAGE,
   );
 }
 
-function sidecarOf(pod: KubeObject, namespace: string, settings: InjectionSettings): Json {
+function isProxy(container: unknown): boolean {
+  return objectOf(container)["name"] === SIDECAR;
+}
+
+/** The injected container with what the pod's own one says instead; lists by their keys, as kubectl apply. */
+function merged(injected: Json, own: Json | undefined): Json {
+  if (own === undefined) return injected;
+  const { image: _, ...rest } = own;
+  const result: Record<string, unknown> = { ...injected, ...rest };
+  for (const [field, key] of Object.entries(LIST_KEYS)) {
+    const said = listOf(own[field]).map(objectOf);
+    const names = new Set(said.map((each) => each[key]));
+    const left = listOf(injected[field]).filter((each) => !names.has(objectOf(each)[key]));
+    if (left.length > 0 || said.length > 0) result[field] = [...left, ...said];
+  }
+  return result;
+}
+
+const LIST_KEYS = { env: "name", ports: "containerPort", volumeMounts: "mountPath" } as const;
+
+function proxyOf(
+  pod: KubeObject,
+  namespace: string,
+  settings: InjectionSettings,
+  template: "sidecar" | "gateway",
+): Json {
   const annotations = labelsOf(pod.metadata.annotations);
   const field = (name: string, fieldPath: string): Json => ({
     name,
@@ -113,11 +149,17 @@ function sidecarOf(pod: KubeObject, namespace: string, settings: InjectionSettin
   const value = (name: string, text: string): Json => ({ name, value: text });
   const owner = ownerOf(pod);
   const logLevel = annotations["sidecar.istio.io/logLevel"];
-  const containers = listOf(objectOf(pod["spec"])["containers"]).map(objectOf);
+  const all = listOf(objectOf(pod["spec"])["containers"]).map(objectOf);
+  const containers = all.filter((each) => !isProxy(each));
+  const isGateway = template === "gateway";
   return {
     name: SIDECAR,
     image: annotations["sidecar.istio.io/proxyImage"] ?? settings.proxyImage,
-    args: ["proxy", "sidecar", ...(logLevel === undefined ? [] : ["--log-level", logLevel])],
+    args: [
+      "proxy",
+      isGateway ? "router" : "sidecar",
+      ...(logLevel === undefined ? [] : ["--log-level", logLevel]),
+    ],
     ports: [{ name: "http-envoy-prom", containerPort: 15_090, protocol: "TCP" }],
     env: [
       field("POD_NAME", "metadata.name"),
@@ -129,7 +171,7 @@ function sidecarOf(pod: KubeObject, namespace: string, settings: InjectionSettin
       value("SERIN_XDS_ADDRESS", settings.xdsAddress),
       value("SERIN_TOKEN_PATH", `${TOKEN_DIR}/${TOKEN_VOLUME}`),
       value("ISTIO_META_INTERCEPTION_MODE", settings.interceptionMode),
-      ...(settings.interceptionMode === "NONE"
+      ...(settings.interceptionMode === "NONE" && !isGateway
         ? [value("ISTIO_META_HTTP_PROXY_PORT", String(HTTP_PROXY_PORT))]
         : []),
       value("ISTIO_META_CLUSTER_ID", settings.clusterId),

@@ -185,6 +185,67 @@ test("a volume of the token's name is replaced, not doubled", () => {
   );
 });
 
+const gateway = (own: object): Options => ({
+  annotations: { "inject.istio.io/templates": "gateway" },
+  spec: { containers: [{ name: "istio-proxy", image: "auto", ...own }] },
+});
+
+test("a gateway's pod is its proxy, with what its own container says", () => {
+  const object = injected(
+    pod(
+      gateway({
+        ports: [
+          { containerPort: 8080, name: "http" },
+          { containerPort: 15_090, name: "metrics" },
+        ],
+        env: [
+          { name: "ISTIO_META_CLUSTER_ID", value: "east" },
+          { name: "MORE", value: "1" },
+        ],
+        resources: { requests: { cpu: "1" } },
+      }),
+    ),
+  );
+  const containers = containersOf(object);
+  assert.equal(containers.length, 1);
+  const [proxy] = containers as unknown as readonly [Record<string, unknown>];
+  assert.equal(proxy["image"], SETTINGS.proxyImage);
+  assert.deepEqual(proxy["args"], ["proxy", "router"]);
+  assert.deepEqual(proxy["ports"], [
+    { containerPort: 8080, name: "http" },
+    { containerPort: 15_090, name: "metrics" },
+  ]);
+  assert.deepEqual(proxy["resources"], { requests: { cpu: "1" } });
+  const env = containers[0]?.env ?? [];
+  const named = (name: string) => env.filter((each) => each["name"] === name);
+  assert.deepEqual(
+    named("ISTIO_META_CLUSTER_ID").map((each) => each["value"]),
+    ["east"],
+  );
+  assert.equal(named("MORE").length, 1);
+  assert.equal(named("ISTIO_META_HTTP_PROXY_PORT").length, 0, "no application to speak of");
+  assert.equal(injectPod(object, ENABLED, SETTINGS).kind, "skip", "only once");
+});
+
+test("an application's pod may say what its sidecar has differently", () => {
+  const own = { name: "istio-proxy", image: "auto", terminationMessagePath: "/x" };
+  const object = injected(pod({ spec: { containers: [own, { name: "web" }] } }));
+  const containers = containersOf(object) as unknown as readonly Record<string, unknown>[];
+  assert.deepEqual(
+    containers.map((each) => each["name"]),
+    ["web", "istio-proxy"],
+  );
+  assert.equal(containers[1]?.["terminationMessagePath"], "/x");
+  assert.deepEqual(containers[1]?.["args"], ["proxy", "sidecar"]);
+});
+
+test("an unknown template is said, and nothing is injected", () => {
+  const options = { annotations: { "inject.istio.io/templates": "grpc-simple" } };
+  const result = injectPod(pod(options), ENABLED, SETTINGS);
+  assert.ok(result.kind === "skip" && result.isWarning);
+  assert.match(result.reason, /"grpc-simple"; sidecar and gateway are known/);
+});
+
 test("property: injecting an injected pod changes nothing", () => {
   const words = fc.dictionary(fc.constantFrom("app", "version", "tier"), fc.constantFrom("a", "b"));
   fc.assert(
