@@ -33,7 +33,7 @@ export function sidecarBootstrap(env: Env): Bootstrap {
       cluster: `${typeof app === "string" ? app : pod.name}.${pod.namespace}`,
       metadata: structFromJson(metadata),
     },
-    admin: { address: { socket_address: { address: pod.ip, port_value: ADMIN_PORT } } },
+    admin: { address: { socket_address: { address: adminAddress(pod), port_value: ADMIN_PORT } } },
     dynamic_resources: {
       ads_config: { api_type: 3, transport_api_version: 2, grpc_services: [grpcService] },
       cds_config: ads,
@@ -70,6 +70,15 @@ function podOf(env: Env): Pod {
     namespace: env["POD_NAMESPACE"] ?? "",
     ip: env["POD_IP"] ?? "",
   };
+}
+
+/**
+ * The admin interface is for the pod alone: on its loopback, which on a loopback network, where many
+ * pods share it, is the pod's own address.
+ */
+function adminAddress({ ip }: Pod): string {
+  if (ip.startsWith("127.")) return ip;
+  return ip.includes(":") ? "::1" : "127.0.0.1";
 }
 
 /** Istio's node metadata: what the control plane scopes configuration by, and telemetry labels. */

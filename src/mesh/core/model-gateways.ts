@@ -134,7 +134,7 @@ export function gatewaysOf(
  */
 export function hostsOnServer(
   virtualService: { readonly namespace: string; readonly hosts: readonly string[] },
-  server: GatewayServer,
+  server: Pick<GatewayServer, "hosts">,
 ): readonly string[] {
   const hosts = virtualService.hosts.flatMap((host) =>
     server.hosts.flatMap(({ namespace, dnsName }) => {

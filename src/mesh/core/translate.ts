@@ -26,16 +26,23 @@ import {
 import { emptyGrpcCluster, grpcClusters } from "./translate/grpc/grpc-clusters.ts";
 import { grpcListeners, grpcServerListeners } from "./translate/grpc/grpc-listeners.ts";
 import { grpcRoutes } from "./translate/grpc/grpc-routes.ts";
-import { inboundCluster, inboundListener, inboundPorts } from "./translate/inbound.ts";
+import {
+  inboundCluster,
+  inboundListener,
+  inboundPassthroughCluster,
+  inboundPorts,
+} from "./translate/inbound.ts";
 import { JoinedMap } from "./translate/joined-map.ts";
 import { listenerClusters, namedClusters } from "./translate/named-clusters.ts";
-import { BLACK_HOLE_CLUSTER, inboundClusterName, PASSTHROUGH_CLUSTER } from "./translate/names.ts";
+import { BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER } from "./translate/names.ts";
 import {
   emptyCluster,
   outboundClusters,
   passthroughCluster,
 } from "./translate/outbound-clusters.ts";
 import { httpProxyListener } from "./translate/outbound-listener.ts";
+import { outboundPorts } from "./translate/redirected-ports.ts";
+import { isRedirected } from "./translate/redirection.ts";
 import { keySetClusters } from "./translate/request-authentication.ts";
 import { createResourceEncoder, type ResourceEncoder } from "./translate/resource-encoder.ts";
 import {
@@ -44,7 +51,9 @@ import {
   type ServiceResources,
 } from "./translate/service-resources.ts";
 import { shapeOf } from "./translate/service-shape.ts";
-import { httpProxyRoutes } from "./translate/virtual-hosts.ts";
+import { httpProxyRoutes, redirectedRoutes } from "./translate/virtual-hosts.ts";
+import { virtualInboundListener } from "./translate/virtual-inbound.ts";
+import { virtualOutboundListeners } from "./translate/virtual-outbound.ts";
 import type { ResourceSet, XdsResource } from "./xds-resource.ts";
 
 export interface TranslateOptions {
@@ -145,7 +154,10 @@ interface Membership {
 interface Group {
   readonly view: MeshView;
   readonly outer: OutboundResources;
-  readonly httpProxy: Routes | undefined;
+  /** Of the HTTP proxy listener, or of the ports that connections are redirected from. */
+  readonly routes: readonly Routes[];
+  /** What listeners for redirected connections go by. */
+  readonly shapes: readonly unknown[] | undefined;
 }
 
 function translatorOf(
@@ -235,8 +247,12 @@ function translatorOf(
       },
     );
 
-  const httpProxyOf = (node: ProxyNode, view: MeshView, { viewKey, id }: Membership): Routes =>
-    shared<Routes>(
+  const routesOf = (
+    node: ProxyNode,
+    view: MeshView,
+    { viewKey, id }: Membership,
+  ): readonly Routes[] =>
+    shared<readonly Routes[]>(
       `routes ${id}`,
       () => [
         shapesOf(view, viewKey),
@@ -245,7 +261,13 @@ function translatorOf(
         view.settings,
         view.sidecar,
       ],
-      () => encoded(httpProxyRoutes(view, node)),
+      () => {
+        if (isRedirected(node)) {
+          return redirectedRoutes(view, node, outboundPorts(view)).map(encoded);
+        }
+        const hasProxy = node.interceptionMode === "NONE" && node.httpProxyPort !== undefined;
+        return hasProxy ? [encoded(httpProxyRoutes(view, node))] : [];
+      },
     );
 
   /** Asked for every proxy with every push: looked at anew only when something it goes by changed. */
@@ -274,8 +296,12 @@ function translatorOf(
     remembered(groups, membership.id, () => {
       const view = viewFor(membership.client, membership.viewKey);
       const outer = outboundOf(node, view, membership.viewKey);
-      const hasProxy = node.interceptionMode === "NONE" && node.httpProxyPort !== undefined;
-      return { view, outer, httpProxy: hasProxy ? httpProxyOf(node, view, membership) : undefined };
+      return {
+        view,
+        outer,
+        routes: routesOf(node, view, membership),
+        shapes: isRedirected(node) ? shapesOf(view, membership.viewKey) : undefined,
+      };
     });
 
   const ownOf = (
@@ -283,27 +309,35 @@ function translatorOf(
     client: Client,
     view: MeshView,
     outer: OutboundResources,
-    httpProxy: Routes | undefined,
+    outbound: readonly Routes[],
   ): NodeResources => {
-    // Redirected traffic needs other listeners (one for each direction, original destinations);
-    // binding the pod's ports there would take them from the application.
     const isBound = node.interceptionMode === "NONE";
-    const inbound = node.role === "sidecar" && isBound ? inboundPorts(view, node) : [];
+    const inbound = node.role === "sidecar" ? inboundPorts(view, node) : [];
     const gateway = node.role === "router" ? gatewayPorts(model, node) : [];
     const proxyPort = isBound ? node.httpProxyPort : undefined;
     const listeners = [
-      ...inbound.map((port) => inboundListener(port, node, model, options)),
+      // Binding the pod's ports would take them from the application whose traffic is redirected.
+      ...(isRedirected(node)
+        ? [
+            virtualInboundListener(inbound, node, model, options),
+            ...virtualOutboundListeners(view, { ...node, labels: client.labels }, options),
+          ]
+        : inbound.map((port) => inboundListener(port, node, model, options))),
       ...gateway.flatMap((port) => gatewayListener(port, node, view, options) ?? []),
       ...(proxyPort === undefined
         ? []
         : [httpProxyListener({ ...node, labels: client.labels }, proxyPort, options, model)]),
     ];
     const routes = [
-      ...(httpProxy === undefined ? [] : [httpProxy]),
+      ...outbound,
       ...gateway.flatMap((port) => gatewayRoutes(port, node, view).map(encoded)),
     ];
-    const ownClusters = [
+    const known = [
       ...inbound.map((port) => inboundCluster(port, node)),
+      ...(isRedirected(node) ? [inboundPassthroughCluster(node)] : []),
+    ];
+    const ownClusters = [
+      ...known,
       ...keySetClusters(
         policiesFor(model.requestAuthentications, client, model.rootNamespace),
         model,
@@ -314,7 +348,7 @@ function translatorOf(
         ...routes.map((each) => missingClusters(each.resource, outer.clusters)),
         listenerClusters(listeners),
       ])
-        .filter((name) => !inbound.some((port) => inboundClusterName(port.number) === name))
+        .filter((missing) => !known.some(({ name }) => name === missing))
         .map(emptyCluster),
     ];
     return {
@@ -428,13 +462,13 @@ function translatorOf(
     client: Client,
     view: MeshView,
     outer: OutboundResources,
-    httpProxy: Routes | undefined,
+    { routes, shapes }: Pick<Group, "routes" | "shapes">,
   ): readonly unknown[] => {
     const pod = model.workloads.get(`${node.namespace}/${node.name}`);
     const served = pod === undefined ? [] : (model.servedPorts.get(pod) ?? []);
     const needsServices = node.role === "router" || model.requestAuthentications.length > 0;
     return [
-      ...[outer.clusters, httpProxy, pod, client.locality, view.sidecar, view.settings],
+      ...[outer.clusters, routes, shapes, pod, client.locality, view.sidecar, view.settings],
       ...[view.virtualServices, view.destinationRules, model.credentials, model.gateways],
       ...[model.peerAuthentications, model.requestAuthentications, model.authorizationPolicies],
       needsServices ? model.services : undefined,
@@ -454,13 +488,14 @@ function translatorOf(
       const membership = membershipOf(node);
       if (node.generator === "grpc") return grpcSetOf(node, membership);
       const { client } = membership;
-      const { view, outer, httpProxy } = groupOf(node, membership);
-      const inputs = inputsOf(node, client, view, outer, httpProxy);
+      const group = groupOf(node, membership);
+      const { view, outer, routes } = group;
+      const inputs = inputsOf(node, client, view, outer, group);
       const before = memory.nodes.get(node);
       const isSame = before !== undefined && areSame(before.made.inputs, inputs);
       const own = isSame
         ? (before.made.value as NodeResources)
-        : ownOf(node, client, view, outer, httpProxy);
+        : ownOf(node, client, view, outer, routes);
       const set = setOf(before?.set, outer, own);
       memory.nodes.set(node, { made: { inputs, value: own }, set });
       return set;

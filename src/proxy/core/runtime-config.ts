@@ -625,6 +625,8 @@ export interface ListenerConfig {
   readonly port: number;
   /** Peek at the first bytes to tell TLS from plain text before choosing a chain. */
   readonly inspectTls: boolean;
+  /** Ports whose connections nothing looks into; undefined = there are none. */
+  readonly isUninspected?: ((port: number) => boolean) | undefined;
   /** How long the first bytes are waited for; undefined = 15 s, and then the connection is closed. */
   readonly inspection?: ListenerInspection | undefined;
   readonly chains: readonly FilterChainConfig[];

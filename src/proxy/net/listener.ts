@@ -217,7 +217,12 @@ export class Listener {
     });
     // Until a protocol takes over; a reset here concerns nobody else.
     socket.on("error", () => socket.destroy());
-    const { inspectTls, chains } = this.#config;
+    const { inspectTls, isUninspected } = this.#config;
+    const chains = this.#chainsFor(socket);
+    if (isUninspected?.(this.#portOf(socket)) === true) {
+      this.#start(socket, PLAIN);
+      return;
+    }
     // What a client offers must be known before TLS begins: without a common protocol Node would
     // refuse it, where Envoy goes on without one.
     const needsSniffing = chains.some(
@@ -225,16 +230,29 @@ export class Listener {
         match.applicationProtocols.length > 0 || (tls?.alpnProtocols.length ?? 0) > 0,
     );
     if (inspectTls || needsSniffing) {
-      this.#inspect(socket);
+      this.#inspect(socket, chains);
       return;
     }
     this.#start(socket, PLAIN);
   }
 
+  #portOf(socket: Socket): number {
+    return this.#destinations.get(socket)?.port ?? socket.localPort ?? this.#config.port;
+  }
+
+  /** The port decides before all else, and it is known. */
+  #chainsFor(socket: Socket): readonly FilterChainConfig[] {
+    const { chains } = this.#config;
+    if (chains.every(({ match }) => match.destinationPort === undefined)) return chains;
+    const port = this.#portOf(socket);
+    const own = chains.filter(({ match }) => match.destinationPort === port);
+    return own.length > 0 ? own : chains.filter((each) => each.match.destinationPort === undefined);
+  }
+
   /** Looks at the first bytes and puts them back. */
-  #inspect(socket: Socket): void {
+  #inspect(socket: Socket, chains: readonly FilterChainConfig[]): void {
     let bytes: Buffer = Buffer.alloc(0);
-    const tellsHttp = this.#config.chains.some(({ match }) =>
+    const tellsHttp = chains.some(({ match }) =>
       match.applicationProtocols.some((name) => name.startsWith("http/") || name === "h2c"),
     );
     const { timeoutMs, continuesOnTimeout } = this.#config.inspection ?? DEFAULT_INSPECTION;
@@ -284,7 +302,7 @@ export class Listener {
     const destination = this.#destinations.get(socket);
     const facts: ConnectionFacts = {
       ...found,
-      destinationPort: destination?.port ?? socket.localPort ?? this.#config.port,
+      destinationPort: this.#portOf(socket),
       destinationAddress: destination?.address ?? socket.localAddress ?? "",
       sourceAddress: socket.remoteAddress ?? "",
       sourcePort: socket.remotePort ?? 0,

@@ -43,6 +43,16 @@ test("it is a bootstrap that the parser takes back", () => {
   assert.equal(plan.statsFlushIntervalMs, 1000);
 });
 
+for (const [podIp, admin] of [
+  ["10.244.1.7", "127.0.0.1"],
+  ["fd00::7", "::1"],
+] as const) {
+  test(`the admin interface of a pod at ${podIp} is on the pod's loopback`, () => {
+    const plan = planBootstrap(sidecarBootstrap({ ...env, POD_IP: podIp }));
+    assert.deepEqual(plan.admin, { address: admin, port: 15000 });
+  });
+}
+
 test("the token is read anew for every stream", () => {
   const dir = mkdtempSync(join(tmpdir(), "serin-token-"));
   try {

@@ -260,3 +260,44 @@ for (const [name, json, expected] of badClusters) {
     assert.throws(() => cluster(json), { code: "SERIN_INVALID_XDS", message: expected });
   });
 }
+
+const inspector = (name: string, more: object = {}) => ({
+  name,
+  typed_config: {
+    "@type": `type.googleapis.com/envoy.extensions.filters.listener.${name}.v3.${name === "tls_inspector" ? "TlsInspector" : "HttpInspector"}`,
+  },
+  ...more,
+});
+const range = (start: number, end: number) => ({ destination_port_range: { start, end } });
+
+/** Which of the ports 1..5 nothing looks into. */
+function uninspected(tls: object, http?: object): readonly number[] {
+  const listener_filters = [
+    inspector("tls_inspector", tls),
+    ...(http === undefined ? [] : [inspector("http_inspector", http)]),
+  ];
+  const config = listener({ filter_chains: [chain()], listener_filters }).build(
+    () => undefined,
+    () => undefined,
+  );
+  return [1, 2, 3, 4, 5].filter((port) => config.isUninspected?.(port) === true);
+}
+
+test("inspectors leave alone the ports that filter_disabled names", () => {
+  assert.deepEqual(uninspected({}), []);
+  assert.deepEqual(uninspected({ filter_disabled: range(2, 4) }), [2, 3], "the end is outside");
+  const or = { or_match: { rules: [range(1, 2), range(5, 6)] } };
+  assert.deepEqual(uninspected({ filter_disabled: or }), [1, 5]);
+  assert.deepEqual(uninspected({ filter_disabled: { not_match: range(2, 4) } }), [1, 4, 5]);
+  assert.deepEqual(uninspected({ filter_disabled: { any_match: true } }), [1, 2, 3, 4, 5]);
+  assert.deepEqual(
+    uninspected({ filter_disabled: range(1, 4) }, { filter_disabled: range(3, 6) }),
+    [3],
+    "only where no inspector looks",
+  );
+  assert.deepEqual(uninspected({ filter_disabled: range(1, 4) }, {}), []);
+  assert.throws(
+    () => uninspected({ filter_disabled: {} }),
+    /listener_filters\[0\]\.filter_disabled/,
+  );
+});

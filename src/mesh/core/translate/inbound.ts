@@ -9,7 +9,7 @@ import type { MeshView } from "../model-view.ts";
 import type { ProxyNode } from "../proxy-node.ts";
 import { ACCESS_LOG } from "./access-log.ts";
 import { connectionManager } from "./connection-manager.ts";
-import { inboundClusterName } from "./names.ts";
+import { INBOUND_PASSTHROUGH_CLUSTER, inboundClusterName } from "./names.ts";
 import { type TracingFields, tracingFields } from "./tracing.ts";
 import { meshCertificates } from "./upstream-tls.ts";
 import { securityOf, type WorkloadSecurity } from "./workload-security.ts";
@@ -85,41 +85,18 @@ function ingressPort(
   };
 }
 
-/** The cluster of an application port: the application's own address. */
+/**
+ * The cluster of an application port: the application's own address. A redirected connection goes on
+ * to where it was going, unless a Sidecar names another port.
+ */
 export function inboundCluster(port: InboundPort, node: ProxyNode): Cluster {
   const name = inboundClusterName(port.number);
-  const address = node.applicationAddress ?? LOOPBACK;
+  const isRedirected = node.interceptionMode !== "NONE" && port.targetPort === undefined;
   return {
     name,
-    type: 0,
     connect_timeout: { seconds: 10 },
-    circuit_breakers: {
-      thresholds: [
-        {
-          max_connections: { value: 0xff_ff_ff_ff },
-          max_pending_requests: { value: 0xff_ff_ff_ff },
-          max_requests: { value: 0xff_ff_ff_ff },
-          max_retries: { value: 0xff_ff_ff_ff },
-          track_remaining: true,
-        },
-      ],
-    },
-    load_assignment: {
-      cluster_name: name,
-      endpoints: [
-        {
-          lb_endpoints: [
-            {
-              endpoint: {
-                address: {
-                  socket_address: { address, port_value: port.targetPort ?? port.number },
-                },
-              },
-            },
-          ],
-        },
-      ],
-    },
+    ...UNLIMITED,
+    ...(isRedirected ? originalDestination(node) : applicationAddress(name, port, node)),
     ...(port.protocol === "http2" ? HTTP2_UPSTREAM : {}),
     metadata: {
       filter_metadata: {
@@ -131,6 +108,59 @@ export function inboundCluster(port: InboundPort, node: ProxyNode): Cluster {
           })),
         }),
       },
+    },
+  };
+}
+
+/** Where redirected connections go on to whose port nobody declared. */
+export function inboundPassthroughCluster(node: ProxyNode): Cluster {
+  return {
+    name: INBOUND_PASSTHROUGH_CLUSTER,
+    connect_timeout: { seconds: 10 },
+    ...UNLIMITED,
+    ...originalDestination(node),
+  };
+}
+
+const UNLIMITED: Cluster = {
+  circuit_breakers: {
+    thresholds: [
+      {
+        max_connections: { value: 0xff_ff_ff_ff },
+        max_pending_requests: { value: 0xff_ff_ff_ff },
+        max_requests: { value: 0xff_ff_ff_ff },
+        max_retries: { value: 0xff_ff_ff_ff },
+        track_remaining: true,
+      },
+    ],
+  },
+};
+
+/** Cluster.DiscoveryType */
+const TYPE = { STATIC: 0, ORIGINAL_DST: 4 } as const;
+/** LbPolicy.CLUSTER_PROVIDED */
+const CLUSTER_PROVIDED = 6;
+
+/** From Istio's address of inbound connections, which the redirection rules leave alone. */
+function originalDestination({ ipAddress }: ProxyNode): Cluster {
+  const address = ipAddress.includes(":") ? "::6" : "127.0.0.6";
+  return {
+    type: TYPE.ORIGINAL_DST,
+    lb_policy: CLUSTER_PROVIDED,
+    upstream_bind_config: { source_address: { address, port_value: 0 } },
+  };
+}
+
+function applicationAddress(name: string, port: InboundPort, node: ProxyNode): Cluster {
+  const address = node.applicationAddress ?? LOOPBACK;
+  const port_value = port.targetPort ?? port.number;
+  return {
+    type: TYPE.STATIC,
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [
+        { lb_endpoints: [{ endpoint: { address: { socket_address: { address, port_value } } } }] },
+      ],
     },
   };
 }
@@ -151,21 +181,15 @@ export function inboundListener(
   model: MeshModel,
   options: { readonly accessLog: boolean },
 ): Listener {
-  const pod = model.workloads.get(`${node.namespace}/${node.name}`);
-  const labels = pod?.labels ?? node.labels;
-  const mode = mutualTlsModeOf(
-    model.peerAuthentications,
-    { namespace: node.namespace, labels },
-    port.number,
-    model.rootNamespace,
+  const { chains, inspectsTls, inspectsHttp } = inboundChains(
+    { ...port, cluster: inboundClusterName(port.number) },
+    node,
+    model,
+    options,
   );
-  const security = securityOf(model, { namespace: node.namespace, labels });
-  const tracing = tracingFields(model, { namespace: node.namespace, labels }, "inbound");
-  const http = inboundHttp(port, options.accessLog, tracing, security.http, model.settings);
-  const chains = filterChains(port, mode, http, options.accessLog, security);
   const inspectors: ListenerFilter[] = [
-    ...(mode === "DISABLE" ? [] : [TLS_INSPECTOR]),
-    ...(port.protocol === "auto" && mode !== "STRICT" ? [HTTP_INSPECTOR] : []),
+    ...(inspectsTls ? [TLS_INSPECTOR] : []),
+    ...(inspectsHttp ? [HTTP_INSPECTOR] : []),
   ];
   return {
     name: `${node.ipAddress}_${port.number}`,
@@ -178,17 +202,56 @@ export function inboundListener(
   };
 }
 
-const TLS_INSPECTOR: ListenerFilter = {
+/** A port, and the cluster its traffic goes to. */
+interface InboundTarget extends InboundPort {
+  readonly cluster: string;
+}
+
+/** What a port takes, and what has to be found out about its connections. */
+interface InboundChains {
+  readonly chains: FilterChain[];
+  readonly inspectsTls: boolean;
+  readonly inspectsHttp: boolean;
+}
+
+/** The filter chains of a port, as PeerAuthentication says. */
+export function inboundChains(
+  port: InboundTarget,
+  node: ProxyNode,
+  model: MeshModel,
+  options: { readonly accessLog: boolean },
+): InboundChains {
+  const pod = model.workloads.get(`${node.namespace}/${node.name}`);
+  const labels = pod?.labels ?? node.labels;
+  const mode = mutualTlsModeOf(
+    model.peerAuthentications,
+    { namespace: node.namespace, labels },
+    port.number,
+    model.rootNamespace,
+  );
+  const security = securityOf(model, { namespace: node.namespace, labels });
+  const tracing = tracingFields(model, { namespace: node.namespace, labels }, "inbound");
+  const http = inboundHttp(port, options.accessLog, tracing, security.http, model.settings);
+  return {
+    chains: filterChains(port, mode, http, options.accessLog, security),
+    inspectsTls: mode !== "DISABLE",
+    inspectsHttp: port.protocol === "auto" && mode !== "STRICT",
+  };
+}
+
+/** Finds out whether a connection is TLS, and what its client offers. */
+export const TLS_INSPECTOR: ListenerFilter = {
   name: "envoy.filters.listener.tls_inspector",
   typed_config: packAny("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", {}),
 };
-const HTTP_INSPECTOR: ListenerFilter = {
+/** Finds out whether plain text is HTTP. */
+export const HTTP_INSPECTOR: ListenerFilter = {
   name: "envoy.filters.listener.http_inspector",
   typed_config: packAny("envoy.extensions.filters.listener.http_inspector.v3.HttpInspector", {}),
 };
 
 function filterChains(
-  port: InboundPort,
+  port: InboundTarget,
   mode: EffectiveTlsMode,
   manager: Filter,
   accessLog: boolean,
@@ -267,13 +330,13 @@ function downstreamTls(alpn: string[]): TransportSocket {
 }
 
 function inboundHttp(
-  port: InboundPort,
+  port: InboundTarget,
   accessLog: boolean,
   tracing: TracingFields,
   securityFilters: WorkloadSecurity["http"],
   { pathNormalization }: MeshSettings,
 ): Filter {
-  const name = inboundClusterName(port.number);
+  const name = port.cluster;
   const host = port.services[0]?.host;
   return connectionManager({
     statPrefix: `inbound_0.0.0.0_${port.number}`,
@@ -305,8 +368,8 @@ function inboundHttp(
   });
 }
 
-function inboundTcp(port: InboundPort, accessLog: boolean): Filter {
-  const name = inboundClusterName(port.number);
+function inboundTcp(port: InboundTarget, accessLog: boolean): Filter {
+  const name = port.cluster;
   return {
     name: "envoy.filters.network.tcp_proxy",
     typed_config: packAny("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {

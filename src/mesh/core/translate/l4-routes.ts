@@ -12,16 +12,16 @@ import { policyFor, tcpIdleTimeoutMs } from "./traffic-policy.ts";
 
 type Filter = MessageTypes["envoy.config.listener.v3.Filter"];
 
-/** A filter chain of a gateway's listener. */
+/** A filter chain of a listener. */
 export type Chain = MessageTypes["envoy.config.listener.v3.FilterChain"];
 
-/** The gateway's server that connections come in at. */
+/** Where connections come in: a gateway's server, or a service's port in a sidecar. */
 export interface L4Client {
   readonly namespace: string;
   readonly labels: StringMap;
-  /** `namespace/name` of the Gateway. */
+  /** `namespace/name` of the Gateway, `mesh` for a sidecar. */
   readonly gateway: string;
-  readonly server: GatewayServer;
+  readonly server: Pick<GatewayServer, "port" | "hosts">;
   /** Before the connection is passed on. */
   readonly filters: readonly Filter[];
   readonly accessLog: boolean;
@@ -130,7 +130,8 @@ function idleTimeoutMs(
   return tcpIdleTimeoutMs(policyFor(rule, named, port?.number ?? client.server.port));
 }
 
-function passedOn(targets: Targets, view: MeshView, client: L4Client): Filter[] {
+/** The filters that pass a connection on to one of the targets, by weight. */
+export function passedOn(targets: Targets, view: MeshView, client: L4Client): Filter[] {
   const clusterOf = ({ host, port, subset }: Destination): string => {
     const ports = view.serviceByHost.get(host)?.ports ?? [];
     const only = ports.length === 1 ? ports[0]?.number : undefined;

@@ -21,8 +21,9 @@ export function namedClusters(config: RouteConfiguration): ReadonlySet<string> {
 /** Every cluster that listeners pass connections on to. */
 export function listenerClusters(listeners: readonly Listener[]): ReadonlySet<string> {
   const names = new Set<string>();
-  for (const { filter_chains: chains } of listeners) {
-    for (const { typed_config } of (chains ?? []).flatMap(({ filters }) => filters ?? [])) {
+  for (const { filter_chains: chains, default_filter_chain: last } of listeners) {
+    const all = [...(chains ?? []), ...(last ? [last] : [])];
+    for (const { typed_config } of all.flatMap(({ filters }) => filters ?? [])) {
       const tcp = unpackAny(TCP_PROXY, typed_config);
       if (tcp?.cluster) names.add(tcp.cluster);
       for (const { name } of tcp?.weighted_clusters?.clusters ?? []) if (name) names.add(name);

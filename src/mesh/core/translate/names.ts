@@ -30,5 +30,17 @@ export function configPath(kind: string, source: { namespace: string; name: stri
 export const BLACK_HOLE_CLUSTER = "BlackHoleCluster";
 /** Where traffic goes on to that nobody knows, where that is allowed. */
 export const PASSTHROUGH_CLUSTER = "PassthroughCluster";
+/** Where inbound traffic goes on to for a port of the application that nobody declared. */
+export const INBOUND_PASSTHROUGH_CLUSTER = "InboundPassthroughCluster";
 /** Name of the route configuration of the outbound HTTP proxy listener. */
 export const HTTP_PROXY_ROUTE = "http_proxy";
+
+/** Name of the routes of an outbound port: `9080`. */
+export function portRouteName(port: number): string {
+  return String(port);
+}
+
+/** Name of the routes of one service's port: `reviews.default.svc.cluster.local:9080`. */
+export function serviceRouteName(host: string, port: number): string {
+  return `${host}:${port}`;
+}

@@ -11,7 +11,13 @@ import {
 } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
 import { hashPolicies } from "./consistent-hash.ts";
-import { HTTP_PROXY_ROUTE, outboundClusterName, PASSTHROUGH_CLUSTER } from "./names.ts";
+import {
+  HTTP_PROXY_ROUTE,
+  outboundClusterName,
+  PASSTHROUGH_CLUSTER,
+  portRouteName,
+  serviceRouteName,
+} from "./names.ts";
 import { defaultRetryPolicy, timeoutFields } from "./route-action.ts";
 import { type RouteClient, virtualServiceRoutes } from "./virtual-service-routes.ts";
 
@@ -29,44 +35,124 @@ const HTTPS_PORT = 443;
  * hosts that only VirtualServices know. A host nobody knows is passed on to, or gets 502, as the
  * outbound traffic policy says.
  */
-export function httpProxyRoutes(
+export function httpProxyRoutes(model: MeshView, node: Node): RouteConfiguration {
+  const outbound = outboundOf(model, node);
+  const domains = createDomainRegister();
+  const hosts = outbound.services.flatMap((service) => {
+    const ports = service.ports.filter((port) => isHttpProtocol(port.protocol));
+    return ports.flatMap((port) => {
+      const names = serviceDomains(service, port, ports, node.namespace);
+      return virtualHostOf(service, port, domains.claim(names), model, outbound);
+    });
+  });
+  hosts.push(...otherHosts(outbound, model, domains));
+  return configuration(HTTP_PROXY_ROUTE, hosts, model);
+}
+
+/**
+ * The routes of redirected connections, where the port is known: one configuration per port, and one
+ * for each port of `own`, whose listener is the service's alone.
+ */
+export function redirectedRoutes(
   model: MeshView,
-  node: Pick<ProxyNode, "namespace" | "labels">,
-): RouteConfiguration {
+  node: Node,
+  { shared, own }: RedirectedPorts,
+): readonly RouteConfiguration[] {
+  const outbound = outboundOf(model, node);
+  const virtualHost = (
+    { service, port }: PortOfService,
+    domains: ReturnType<typeof createDomainRegister>,
+  ): VirtualHost[] => {
+    const names = namesOf(service, node.namespace);
+    const both = names.flatMap((name) => [name, `${name}:${port.number}`]);
+    return virtualHostOf(service, port, domains.claim(both), model, outbound);
+  };
+  const byPort = [...shared].map(([number, ports]) => {
+    const domains = createDomainRegister();
+    const hosts = byNamespace(ports, node.namespace).flatMap((each) => virtualHost(each, domains));
+    // Istio: hosts that only VirtualServices know are at port 80.
+    if (number === HTTP_PORT) hosts.push(...otherHosts(outbound, model, domains));
+    return configuration(portRouteName(number), hosts, model);
+  });
+  const byService = own.map((each) => {
+    const name = serviceRouteName(each.service.host, each.port.number);
+    return configuration(name, virtualHost(each, createDomainRegister()), model);
+  });
+  return [...byPort, ...byService];
+}
+
+/** A port together with its service. */
+export interface PortOfService {
+  readonly service: MeshService;
+  readonly port: ServicePort;
+}
+
+/** The HTTP ports of redirected connections. */
+export interface RedirectedPorts {
+  /** By number: those of all services that have no listener of their own there. */
+  readonly shared: ReadonlyMap<number, readonly PortOfService[]>;
+  readonly own: readonly PortOfService[];
+}
+
+type Node = Pick<ProxyNode, "namespace" | "labels">;
+
+/** What the routes of one client are made of. */
+interface Outbound {
+  readonly client: RouteClient;
+  /** Those of the client's own namespace first: they have the first claim on a name. */
+  readonly services: readonly MeshService[];
+  readonly virtualServices: readonly MeshVirtualService[];
+  readonly virtualServiceOf: (host: string) => MeshVirtualService | undefined;
+}
+
+function outboundOf(model: MeshView, node: Node): Outbound {
   const ruleOf = destinationRulesFor(model.destinationRules, node.namespace, model.rootNamespace);
   const client: RouteClient = { ...node, gateways: [MESH_GATEWAY], ruleOf };
   const virtualServices = visibleVirtualServices(model.virtualServices, client.namespace).filter(
     // One without HTTP rules (only tcp, tls) leaves HTTP as it is.
     ({ gateways, http }) => gateways.includes(MESH_GATEWAY) && http.length > 0,
   );
-  const virtualServiceOf = hostLookup(virtualServices, ({ hosts }) => hosts);
-  const domains = createDomainRegister();
-  const hosts: VirtualHost[] = [];
-  // A service of the client's own namespace has the first claim on a name.
-  const services = model.services.toSorted(
-    (a, b) => Number(b.namespace === client.namespace) - Number(a.namespace === client.namespace),
-  );
-  for (const service of services) {
-    const ports = service.ports.filter((port) => isHttpProtocol(port.protocol));
-    const virtualService = virtualServiceOf(service.host);
-    for (const port of ports) {
-      const claimed = domains.claim(serviceDomains(service, port, ports, client.namespace));
-      if (claimed.length === 0) continue;
-      hosts.push({
-        name: `${service.host}:${port.number}`,
-        domains: claimed,
-        include_request_attempt_count: true,
-        routes:
-          virtualService === undefined
-            ? [defaultRoute(service, port, model, ruleOf)]
-            : virtualServiceRoutes(virtualService, port.number, model, client),
-      });
-    }
-  }
-  hosts.push(...otherHosts(virtualServices, model, client, domains), elsewhere(model));
+  const own = (service: MeshService): number => Number(service.namespace === client.namespace);
   return {
-    name: HTTP_PROXY_ROUTE,
-    virtual_hosts: hosts,
+    client,
+    services: model.services.toSorted((a, b) => own(b) - own(a)),
+    virtualServices,
+    virtualServiceOf: hostLookup(virtualServices, ({ hosts }) => hosts),
+  };
+}
+
+function byNamespace(ports: readonly PortOfService[], namespace: string): readonly PortOfService[] {
+  const own = ({ service }: PortOfService): number => Number(service.namespace === namespace);
+  return ports.toSorted((a, b) => own(b) - own(a));
+}
+
+/** Nothing when all of the service's names are taken. */
+function virtualHostOf(
+  service: MeshService,
+  port: ServicePort,
+  domains: string[],
+  model: MeshView,
+  { client, virtualServiceOf }: Outbound,
+): VirtualHost[] {
+  if (domains.length === 0) return [];
+  const virtualService = virtualServiceOf(service.host);
+  return [
+    {
+      name: `${service.host}:${port.number}`,
+      domains,
+      include_request_attempt_count: true,
+      routes:
+        virtualService === undefined
+          ? [defaultRoute(service, port, model, client.ruleOf)]
+          : virtualServiceRoutes(virtualService, port.number, model, client),
+    },
+  ];
+}
+
+function configuration(name: string, hosts: VirtualHost[], model: MeshView): RouteConfiguration {
+  return {
+    name,
+    virtual_hosts: [...hosts, elsewhere(model)],
     // Clusters may come and go on their own; a route to one that is not there answers 503.
     validate_clusters: { value: false },
     max_direct_response_body_size_bytes: { value: MAX_DIRECT_BODY_BYTES },
@@ -92,22 +178,26 @@ function serviceDomains(
   httpPorts: readonly ServicePort[],
   clientNamespace: string,
 ): readonly string[] {
+  const names = namesOf(service, clientNamespace);
+  const portless = httpPorts.find((each) => each.number === HTTP_PORT) ?? httpPorts[0];
+  return names.flatMap((each) =>
+    port === portless ? [each, `${each}:${port.number}`] : [`${each}:${port.number}`],
+  );
+}
+
+function namesOf(service: MeshService, clientNamespace: string): readonly string[] {
   const { host, name, namespace } = service;
   const short = [
     ...(namespace === clientNamespace ? [name] : []),
     `${name}.${namespace}`,
     `${name}.${namespace}.svc`,
   ];
-  const names = [
+  return [
     host,
     // A ServiceEntry's name is no name of the service.
     ...(service.isEntry ? [] : short),
     ...service.clusterIps.map((ip) => (ip.includes(":") ? `[${ip}]` : ip)),
   ];
-  const portless = httpPorts.find((each) => each.number === HTTP_PORT) ?? httpPorts[0];
-  return names.flatMap((each) =>
-    port === portless ? [each, `${each}:${port.number}`] : [`${each}:${port.number}`],
-  );
 }
 
 function defaultRoute(
@@ -132,9 +222,8 @@ function defaultRoute(
 
 /** Hosts of VirtualServices that are no service: whatever the port, by Host alone. */
 function otherHosts(
-  virtualServices: readonly MeshVirtualService[],
+  { virtualServices, client }: Outbound,
   model: MeshView,
-  client: RouteClient,
   domains: ReturnType<typeof createDomainRegister>,
 ): VirtualHost[] {
   const out: VirtualHost[] = [];
@@ -161,23 +250,14 @@ function otherHosts(
 
 /** What becomes of requests for a host that nobody knows. */
 function elsewhere(view: MeshView): VirtualHost {
-  const { sidecar, settings } = view;
-  if ((sidecar?.outboundMode ?? settings.outboundMode) === "REGISTRY_ONLY") {
+  const cluster = elsewhereCluster(view);
+  if (cluster === undefined) {
     return {
       name: "block_all",
       domains: ["*"],
       routes: [{ name: "block_all", match: { prefix: "/" }, direct_response: { status: 502 } }],
     };
   }
-  const proxy = sidecar?.egressProxy;
-  const cluster =
-    proxy === undefined
-      ? PASSTHROUGH_CLUSTER
-      : outboundClusterName(
-          resolveHost(proxy.host, sidecar?.namespace ?? "", (host) => view.serviceByHost.has(host)),
-          proxy.port.number,
-          proxy.subset,
-        );
   return {
     name: "allow_any",
     domains: ["*"],
@@ -186,4 +266,17 @@ function elsewhere(view: MeshView): VirtualHost {
       { name: "allow_any", match: { prefix: "/" }, route: { cluster, ...timeoutFields(0) } },
     ],
   };
+}
+
+/** The cluster of traffic to a host that nobody knows; undefined where it is not let out. */
+export function elsewhereCluster({
+  sidecar,
+  settings,
+  serviceByHost,
+}: MeshView): string | undefined {
+  if ((sidecar?.outboundMode ?? settings.outboundMode) === "REGISTRY_ONLY") return undefined;
+  const proxy = sidecar?.egressProxy;
+  if (proxy === undefined) return PASSTHROUGH_CLUSTER;
+  const host = resolveHost(proxy.host, sidecar?.namespace ?? "", (each) => serviceByHost.has(each));
+  return outboundClusterName(host, proxy.port.number, proxy.subset);
 }

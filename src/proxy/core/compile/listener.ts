@@ -22,6 +22,7 @@ import { CONNECTION_LIMIT, compileConnectionLimits } from "./connection-limit.ts
 import type { CompileContext } from "./data-source.ts";
 import { isIpAddress } from "./endpoint.ts";
 import { compileHttpConnectionManager, type HttpSpec } from "./http-connection-manager.ts";
+import { compileListenerFilters } from "./listener-filters.ts";
 import { compileRbac } from "./rbac.ts";
 import type { Scope } from "./scope.ts";
 import { compileTransportSocket, type SecretMaterial, type TlsSpec } from "./tls.ts";
@@ -32,10 +33,6 @@ const NETWORK_RBAC = "envoy.extensions.filters.network.rbac.v3.RBAC" as const;
 const TCP = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" as const;
 const DIRECTIONS = ["unspecified", "inbound", "outbound"] as const;
 const DEFAULT_TCP_IDLE_TIMEOUT_MS = 3_600_000;
-/** Listener filters by the end of their type; both look at the first bytes. */
-const TLS_INSPECTOR = ".TlsInspector";
-const HTTP_INSPECTOR = ".HttpInspector";
-const ORIGINAL_DST = ".OriginalDst";
 const SOURCE_TYPES = ["any", "local", "external"] as const;
 
 /** Envoy's default listener_filters_timeout. */
@@ -71,10 +68,7 @@ export function compileListener(
   const direction = DIRECTIONS[listener.traffic_direction ?? 0] ?? "unspecified";
   if (listener.api_listener) scope.at("api_listener").fail("is for clients without a proxy");
   const address = compileAddress(listener.address?.socket_address, scope.at("address"));
-  const { inspectTls, originalDst } = compileListenerFilters(
-    listener,
-    scope.at("listener_filters"),
-  );
+  const filters = compileListenerFilters(listener, scope.at("listener_filters"));
   const chains = (listener.filter_chains ?? []).map((chain, i) =>
     compileChain(chain, direction, context, scope.at("filter_chains", i)),
   );
@@ -110,14 +104,13 @@ export function compileListener(
       return {
         name,
         ...address,
-        inspectTls,
+        ...filters,
         inspection: {
           timeoutMs: durationToMs(listener.listener_filters_timeout) ?? DEFAULT_INSPECTION_MS,
           continuesOnTimeout: listener.continue_on_listener_filters_timeout ?? false,
         },
         chains: chains.map(build),
         defaultChain: defaultChain ? build(defaultChain) : undefined,
-        originalDst,
         accessLogs,
         bindToPort: listener.bind_to_port ? (listener.bind_to_port.value ?? false) : true,
       };
@@ -143,27 +136,6 @@ function compileAddress(
   if (port > 65_535) place.at("port_value").fail(`must be 0..65535 (found ${port})`);
   if (socket?.protocol === 1) place.at("protocol").fail("UDP is not supported");
   return { address, port };
-}
-
-/** What must be found out about a connection before its chain is chosen. */
-function compileListenerFilters(
-  listener: envoy_config_listener_v3_Listener,
-  scope: Scope,
-): Pick<ListenerConfig, "inspectTls" | "originalDst"> {
-  let inspectTls = false;
-  // As Envoy: use_original_dst brings the filter with it.
-  let originalDst: ListenerConfig["originalDst"] = listener.use_original_dst?.value
-    ? "handOff"
-    : undefined;
-  for (const [i, filter] of (listener.listener_filters ?? []).entries()) {
-    const url = filter.typed_config?.type_url ?? "";
-    if (url.endsWith(TLS_INSPECTOR)) inspectTls = true;
-    else if (url.endsWith(ORIGINAL_DST)) originalDst ??= "restore";
-    else if (!url.endsWith(HTTP_INSPECTOR)) {
-      scope.at(i).fail(`listener filter ${filter.name ?? ""} (${url}) is not supported`);
-    }
-  }
-  return { inspectTls, originalDst };
 }
 
 function compileChain(

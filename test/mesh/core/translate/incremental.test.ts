@@ -29,6 +29,7 @@ const NODES = [
   nodeOf("s1-1-a", "10.0.1.1", { LABELS: { app: "s1", tier: "x" } }),
   nodeOf("gone-1-a", "10.0.1.9", { INTERCEPTION_MODE: "REDIRECT" }),
   nodeOf("s0-1-a", "10.0.1.7", { GENERATOR: "grpc", LABELS: { app: "s0" } }),
+  nodeOf("s0-0-a", "10.0.1.0", { LABELS: { app: "s0" }, INTERCEPTION_MODE: "REDIRECT" }),
   nodeOf(
     "gw-1-a",
     "10.0.1.8",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CLUSTER_TYPE, LISTENER_TYPE } from "../../../../src/xds/index.ts";
+import { LISTENER_TYPE } from "../../../../src/xds/index.ts";
 import { namesOf, resourceJson } from "../support/accept.ts";
 import { bookinfo, mesh, peerAuthentication, service } from "../support/objects.ts";
 import { type Json, nodeOf, REVIEWS_V1, translated } from "../support/translated.ts";
@@ -158,13 +158,6 @@ test("ports that only a service knows are listened on too, the sidecar's own nev
 test("a pod that is not known yet has its HTTP proxy already", () => {
   const set = translated(bookinfo(), nodeOf("new-1-x", "127.16.0.77"));
   assert.deepEqual(namesOf(set, LISTENER_TYPE), ["127.16.0.77_15001"]);
-});
-
-test("a pod whose traffic is redirected keeps its ports to itself", () => {
-  const redirected = nodeOf(REVIEWS_V1.name, "127.16.0.3", { INTERCEPTION_MODE: "REDIRECT" });
-  const set = translated(bookinfo(), redirected);
-  assert.deepEqual(namesOf(set, LISTENER_TYPE), []);
-  assert.ok(namesOf(set, CLUSTER_TYPE).length > 0);
 });
 
 test("the HTTP proxy asks for its routes by name", () => {
