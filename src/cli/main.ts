@@ -10,6 +10,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>
   "proxy-config": () => import("./commands/proxy-config.ts"),
   "proxy-status": () => import("./commands/proxy-status.ts"),
   authn: () => import("./commands/authn.ts"),
+  explain: () => import("./commands/explain.ts"),
   init: () => import("./commands/init.ts"),
   version: () => import("./commands/version.ts"),
 };

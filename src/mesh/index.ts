@@ -1,5 +1,15 @@
 /** The control plane: watches the Kubernetes API, serves xDS, takes telemetry, writes route status. */
 export { type ControlPlane, type ControlPlaneOptions, startControlPlane } from "./control-plane.ts";
+export type { AccessDecision, RuleVerdict } from "./core/explain/authorization.ts";
+export {
+  type ExplainedDestination,
+  type ExplainedEndpoint,
+  type ExplainedRoute,
+  type Explanation,
+  explain,
+} from "./core/explain/explain.ts";
+export type { Outcome } from "./core/explain/outcome.ts";
+export type { DataPlane, EndpointHealth, RequestHead } from "./core/explain/question.ts";
 export {
   checkTls,
   serviceNamed,
@@ -11,7 +21,7 @@ export { buildModel, type MeshModel } from "./core/model.ts";
 export type { Workload } from "./core/model-workloads.ts";
 export type { Authenticator, SecretSource, WorkloadIdentity } from "./identity.ts";
 export type { ProxySeries, ProxyTelemetry } from "./metrics-service.ts";
-export { readMesh } from "./read-mesh.ts";
+export { readMesh, withApplied } from "./read-mesh.ts";
 export {
   type RootCertificatePublisherOptions,
   startRootCertificatePublisher,

@@ -5,7 +5,7 @@ import { normalizeHost } from "./core/host-normalization.ts";
 import { rewrittenHost } from "./core/host-rewrite.ts";
 import { parseHostPort, requestedDestination } from "./core/original-dst.ts";
 import { normalizeRequestTarget } from "./core/path-normalization.ts";
-import { connectRoutes, pathOf, pickAt, rewritePath, selectRoute } from "./core/route.ts";
+import { connectRoutes, pathOf, pickAt, rewrittenTarget, selectRoute } from "./core/route.ts";
 import { allowsUpgrade, wantedUpgrade } from "./core/upgrade.ts";
 import { runFilters } from "./filters.ts";
 import { forwardedClientCert } from "./http1/forwarded-client-cert.ts";
@@ -304,7 +304,7 @@ function forward(exchange: Exchange, route: RouteConfig, action: ForwardAction):
   if (choice.requestHeaders !== undefined) mutateHeaders(headers, choice.requestHeaders, exchange);
   if (route.requestHeaders !== undefined) mutateHeaders(headers, route.requestHeaders, exchange);
   rewriteHost(exchange, action, choice.hostRewrite);
-  const rewritten = rewrittenTarget(exchange.target, route, action);
+  const rewritten = rewrittenTarget(route.path, exchange.target, action);
   if (rewritten !== undefined) {
     exchange.originalPath = exchange.target;
     headers.set("x-envoy-original-path", exchange.target);
@@ -362,19 +362,6 @@ function rewriteHost(
   if (hostRewrite === undefined) return;
   const ofRoute = rewrittenHost(hostRewrite, pathOf(exchange.target), (name) => exchange.get(name));
   if (ofRoute !== undefined) setHost(headers, ofRoute, appends);
-}
-
-/** The target that the upstream sees, where the route rewrites it. */
-function rewrittenTarget(
-  target: string,
-  route: RouteConfig,
-  { prefixRewrite, regexRewrite }: ForwardAction,
-): string | undefined {
-  if (prefixRewrite !== undefined) return rewritePath(route.path, target, prefixRewrite);
-  if (regexRewrite === undefined) return undefined;
-  const path = pathOf(target);
-  const { pattern, substitution } = regexRewrite;
-  return path.replace(pattern, substitution) + target.slice(path.length);
 }
 
 function isHashed({ lbPolicy }: ClusterConfig): boolean {

@@ -161,6 +161,21 @@ export function checkClaims(
   return isAllowed ? undefined : "Audiences in Jwt are not allowed";
 }
 
+/**
+ * Why none of several requirements is met: the failure that says most, as Envoy chooses it. Undefined
+ * when all there is to say is that there is no token, and there need not be one.
+ */
+export function failureOfAny(
+  failures: readonly JwtFailure[],
+  mayBeMissing: boolean,
+): JwtFailure | undefined {
+  if (mayBeMissing && failures.every((each) => each === "Jwt is missing")) return undefined;
+  const saysMore = failures.findLast(
+    (each) => each !== "Jwt is missing" && each !== "Jwt issuer is not configured",
+  );
+  return saysMore ?? failures.find((each) => each !== "Jwt is missing") ?? "Jwt is missing";
+}
+
 /** Envoy compares audiences without scheme and trailing slash. */
 export function plainAudience(audience: string): string {
   return audience.replace(/^https?:\/\//, "").replace(/\/$/, "");

@@ -142,3 +142,20 @@ export function rewritePath(matcher: PathMatcherLike, target: string, rewrite: s
   if (matcher.kind === "exact" || matcher.kind === "regex") return rewrite + query;
   return rewrite + path.slice(matcher.prefix.length) + query;
 }
+
+/** The target that the upstream sees, where a route rewrites it; undefined where it does not. */
+export function rewrittenTarget(
+  matcher: PathMatcherLike,
+  target: string,
+  action: {
+    readonly prefixRewrite: string | undefined;
+    readonly regexRewrite: { readonly pattern: RegExp; readonly substitution: string } | undefined;
+  },
+): string | undefined {
+  const { prefixRewrite, regexRewrite } = action;
+  if (prefixRewrite !== undefined) return rewritePath(matcher, target, prefixRewrite);
+  if (regexRewrite === undefined) return undefined;
+  const path = pathOf(target);
+  const { pattern, substitution } = regexRewrite;
+  return path.replace(pattern, substitution) + target.slice(path.length);
+}

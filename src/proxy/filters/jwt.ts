@@ -4,6 +4,7 @@ import { FIELD_VALUE } from "../core/http1/characters.ts";
 import {
   checkClaims,
   claimText,
+  failureOfAny,
   type JwksSource,
   type JwtFailure,
   type JwtProvider,
@@ -13,13 +14,13 @@ import {
   parseToken,
   type TokenLocation,
 } from "../core/jwt.ts";
-import { pathOf, queryValues, selectRoute } from "../core/route.ts";
+import { tokenAt } from "../core/jwt-location.ts";
+import { pathOf, selectRoute } from "../core/route.ts";
 import type { Exchange } from "../upstream/exchange.ts";
 import { Jwks } from "./jwks.ts";
 
 const NAME = "envoy.filters.http.jwt_authn";
 const MISSING: JwtFailure = "Jwt is missing";
-const UNKNOWN_ISSUER: JwtFailure = "Jwt issuer is not configured";
 
 /** Keys by where they come from: a provider that stays the same keeps its keys. */
 const known = new WeakMap<JwksSource, Jwks>();
@@ -142,23 +143,22 @@ async function satisfy(
 /** Alone it asks for nothing; beside providers it stands for "no token at all". */
 const MISSING_IS_FINE = undefined;
 
-/** The first that is met; else the failure that says most, as Envoy chooses it. */
+/** The first that is met; else why none is. */
 async function satisfyAny(
   exchange: Exchange,
   requirements: readonly JwtRequirement[],
 ): Promise<JwtFailure | undefined> {
-  let failure: JwtFailure = MISSING;
-  let isMissing = true;
+  const failures: JwtFailure[] = [];
   for (const one of requirements) {
     if (one.kind === "allowMissing") continue;
     const result = await satisfy(exchange, one);
     if (result === undefined) return undefined;
-    if (result !== MISSING) isMissing = false;
-    const saysMore = result !== MISSING && result !== UNKNOWN_ISSUER;
-    if (saysMore || failure === MISSING) failure = result;
+    failures.push(result);
   }
-  const mayBeMissing = requirements.some(({ kind }) => kind === "allowMissing");
-  return mayBeMissing && isMissing ? undefined : failure;
+  return failureOfAny(
+    failures,
+    requirements.some(({ kind }) => kind === "allowMissing"),
+  );
 }
 
 interface FoundToken {
@@ -212,29 +212,13 @@ async function verifySignature(
 }
 
 function tokensAt(exchange: Exchange, location: TokenLocation): readonly FoundToken[] {
-  const token = textAt(exchange, location);
+  const { head, target } = exchange;
+  const token = tokenAt(location, {
+    target,
+    first: (name) => head.headers.first(name),
+    joined: (name) => head.headers.get(name),
+  });
   return token === undefined || token === "" ? [] : [{ token, location }];
-}
-
-function textAt(exchange: Exchange, location: TokenLocation): string | undefined {
-  switch (location.kind) {
-    case "header": {
-      const value = exchange.head.headers.first(location.name);
-      if (value === undefined || location.prefix === "") return value;
-      // Envoy looks for the prefix anywhere and takes what could be a token behind it.
-      const at = value.indexOf(location.prefix);
-      if (at < 0) return undefined;
-      return /^[^\s,;"]*/.exec(value.slice(at + location.prefix.length).trimStart())?.[0];
-    }
-    case "query": {
-      const query = exchange.target.indexOf("?");
-      return query < 0
-        ? undefined
-        : queryValues(exchange.target.slice(query + 1)).get(location.name);
-    }
-    case "cookie":
-      return cookieValue(exchange.head.headers.get("cookie") ?? "", location.name);
-  }
 }
 
 function withoutParameter(target: string, name: string): string {
@@ -242,19 +226,6 @@ function withoutParameter(target: string, name: string): string {
   const pairs = target.slice(path.length + 1).split("&");
   const kept = pairs.filter((pair) => pair !== name && !pair.startsWith(`${name}=`));
   return kept.length === 0 ? path : `${path}?${kept.join("&")}`;
-}
-
-function cookieValue(cookies: string, name: string): string | undefined {
-  for (const pair of cookies.split(";")) {
-    const split = pair.indexOf("=");
-    if (split >= 0 && pair.slice(0, split).trim() === name) {
-      return pair
-        .slice(split + 1)
-        .trim()
-        .replace(/^"(.*)"$/, "$1");
-    }
-  }
-  return undefined;
 }
 
 /** What a good token leaves behind: claims for the application and for later filters. */

@@ -99,7 +99,7 @@ function policyEntries(
  * One rule. Where there is no HTTP, a rule that asks for it is dropped when it allows, and loses that
  * question when it denies: both ways fewer get through. Undefined: the rule matches nothing.
  */
-function translateRule(
+export function translateRule(
   rule: AuthorizationRule,
   action: MeshAuthorizationPolicy["action"],
   place: { readonly namespace: string; readonly trustDomain: string },

@@ -84,7 +84,7 @@ export function connectionManager(options: ConnectionManagerOptions): Filter {
 const UNESCAPE = 4;
 
 /** Source: Istio's MeshConfig.ProxyPathNormalization.NormalizationType. */
-function pathFields(normalization: MeshSettings["pathNormalization"]) {
+export function pathFields(normalization: MeshSettings["pathNormalization"]) {
   if (normalization === "NONE") return {};
   const merges = normalization === "MERGE_SLASHES" || normalization === "DECODE_AND_MERGE_SLASHES";
   return {

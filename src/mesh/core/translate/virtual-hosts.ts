@@ -108,10 +108,7 @@ interface Outbound {
 function outboundOf(model: MeshView, node: Node): Outbound {
   const ruleOf = destinationRulesFor(model.destinationRules, node.namespace, model.rootNamespace);
   const client: RouteClient = { ...node, gateways: [MESH_GATEWAY], ruleOf };
-  const virtualServices = visibleVirtualServices(model.virtualServices, client.namespace).filter(
-    // One without HTTP rules (only tcp, tls) leaves HTTP as it is.
-    ({ gateways, http }) => gateways.includes(MESH_GATEWAY) && http.length > 0,
-  );
+  const virtualServices = httpVirtualServices(model, client.namespace);
   const own = (service: MeshService): number => Number(service.namespace === client.namespace);
   return {
     client,
@@ -157,6 +154,17 @@ function configuration(name: string, hosts: VirtualHost[], model: MeshView): Rou
     validate_clusters: { value: false },
     max_direct_response_body_size_bytes: { value: MAX_DIRECT_BODY_BYTES },
   };
+}
+
+/** The VirtualServices that sidecars of a namespace route requests by; the first of a host counts. */
+export function httpVirtualServices(
+  model: MeshView,
+  namespace: string,
+): readonly MeshVirtualService[] {
+  return visibleVirtualServices(model.virtualServices, namespace).filter(
+    // One without HTTP rules (only tcp, tls) leaves HTTP as it is.
+    ({ gateways, http }) => gateways.includes(MESH_GATEWAY) && http.length > 0,
+  );
 }
 
 /** Envoy refuses a table with one domain twice: the first virtual host keeps it. */

@@ -18,6 +18,37 @@ export interface RouteClient extends Pick<ProxyNode, "namespace" | "labels"> {
   readonly ruleOf: DestinationRuleLookup;
 }
 
+/** One match block of a rule (or a rule without any), as a proxy sees it. */
+export interface RouteCandidate {
+  readonly rule: HttpRoute;
+  /** In the VirtualService's `http`, with those of its delegates. */
+  readonly ruleIndex: number;
+  readonly match: HttpMatchRequest | undefined;
+  readonly matchIndex: number;
+  /** Why this proxy has no route for it; undefined = it has. */
+  readonly exclusion: string | undefined;
+}
+
+/** The match blocks of a VirtualService for one port, in the order in which they are tried. */
+export function routeCandidates(
+  virtualService: MeshVirtualService,
+  port: number,
+  client: RouteClient,
+): readonly RouteCandidate[] {
+  let catchAll: string | undefined;
+  return virtualService.http.flatMap((rule, ruleIndex) => {
+    const matches: readonly (HttpMatchRequest | undefined)[] =
+      rule.match === undefined || rule.match.length === 0 ? [undefined] : rule.match;
+    return matches.map((match, matchIndex): RouteCandidate => {
+      const exclusion = catchAll ?? (match && exclusionOf(match, port, client));
+      if (exclusion === undefined && isCatchAll(match)) {
+        catchAll = `never reached: http[${ruleIndex}] takes every request`;
+      }
+      return { rule, ruleIndex, match, matchIndex, exclusion };
+    });
+  });
+}
+
 /** The routes of a VirtualService for one port, up to the first that catches everything. */
 export function virtualServiceRoutes(
   virtualService: MeshVirtualService,
@@ -26,32 +57,37 @@ export function virtualServiceRoutes(
   client: RouteClient,
 ): Route[] {
   const clusterOf = clusterNamer(model, port);
-  const routes: Route[] = [];
-  for (const rule of virtualService.http) {
-    const matches: readonly (HttpMatchRequest | undefined)[] =
-      rule.match === undefined || rule.match.length === 0 ? [undefined] : rule.match;
-    for (const match of matches) {
-      if (match !== undefined && !appliesTo(match, port, client)) continue;
+  return routeCandidates(virtualService, port, client)
+    .filter(({ exclusion }) => exclusion === undefined)
+    .map(({ rule, match }) => {
       const destinations = (rule.route ?? []).map(({ destination }) => destination);
       const hashing = [...hashPolicies(destinations, port, model, client.ruleOf)];
-      routes.push(routeOf(virtualService, rule, match, { clusterOf, hashing }));
-      if (isCatchAll(match)) return routes;
-    }
-  }
-  return routes;
+      return routeOf(virtualService, rule, match, { clusterOf, hashing });
+    });
 }
 
-/** The part of a match that is decided when the configuration is made. */
-function appliesTo(match: HttpMatchRequest, port: number, client: RouteClient): boolean {
+/** The part of a match that is decided when the configuration is made: why it is not for this proxy. */
+function exclusionOf(
+  match: HttpMatchRequest,
+  port: number,
+  client: RouteClient,
+): string | undefined {
   const gateways = match.gateways ?? [];
-  if (gateways.length > 0 && !gateways.some((each) => client.gateways.includes(each))) return false;
-  if (match.port !== undefined && match.port !== 0 && match.port !== port) return false;
+  if (gateways.length > 0 && !gateways.some((each) => client.gateways.includes(each))) {
+    return `only for the gateways ${gateways.join(", ")}`;
+  }
+  if (match.port !== undefined && match.port !== 0 && match.port !== port) {
+    return `only for port ${match.port}`;
+  }
   // Istio looks at the source only where the match does not name gateways.
-  if (gateways.length > 0) return true;
-  if (match.sourceNamespace && match.sourceNamespace !== client.namespace) return false;
-  return Object.entries(match.sourceLabels ?? {}).every(
-    ([key, value]) => client.labels[key] === value,
+  if (gateways.length > 0) return undefined;
+  if (match.sourceNamespace && match.sourceNamespace !== client.namespace) {
+    return `only for callers of namespace ${match.sourceNamespace}`;
+  }
+  const missing = Object.entries(match.sourceLabels ?? {}).find(
+    ([key, value]) => client.labels[key] !== value,
   );
+  return missing && `only for callers with the label ${missing.join("=")}`;
 }
 
 function routeOf(

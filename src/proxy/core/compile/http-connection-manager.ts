@@ -159,7 +159,13 @@ function compileAccessLogTimes(
   return { atStart, atTunnel, intervalMs };
 }
 
-function compilePaths(manager: HttpConnectionManager): PathNormalization | undefined {
+/** How a manager brings paths into one form; undefined = it leaves them as they are. */
+export function compilePaths(
+  manager: Pick<
+    HttpConnectionManager,
+    "normalize_path" | "merge_slashes" | "path_with_escaped_slashes_action"
+  >,
+): PathNormalization | undefined {
   const paths: PathNormalization = {
     isNormalized: manager.normalize_path?.value ?? false,
     mergesSlashes: manager.merge_slashes ?? false,

@@ -91,6 +91,19 @@ export function peerAuthentication(named: Named, spec: object): KubeObject {
   return object("security.istio.io/v1beta1", "PeerAuthentication", named, { spec });
 }
 
+export function requestAuthentication(named: Named, spec: object): KubeObject {
+  return object("security.istio.io/v1beta1", "RequestAuthentication", named, { spec });
+}
+
+export function authorizationPolicy(
+  named: Named & { readonly annotations?: StringMap },
+  spec: object,
+): KubeObject {
+  const { annotations = {} } = named;
+  const metadata = { annotations };
+  return object("security.istio.io/v1beta1", "AuthorizationPolicy", named, { metadata, spec });
+}
+
 export interface PodOptions extends Named {
   readonly ip: string;
   readonly labels?: StringMap;
