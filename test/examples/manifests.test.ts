@@ -28,12 +28,14 @@ function manifests(path: string): Manifest[] {
   });
 }
 
-const files = ["examples/bookinfo", "examples/bookinfo/networking", "examples/canaries"].flatMap(
-  (directory) =>
+const files = ["", "/networking", "/security", "/telemetry"]
+  .map((part) => `examples/bookinfo${part}`)
+  .concat("examples/canaries")
+  .flatMap((directory) =>
     readdirSync(new URL(directory, root))
       .filter((name) => name.endsWith(".yaml"))
       .map((name) => `${directory}/${name}`),
-);
+  );
 
 for (const file of files) {
   test(`${file} uses only images that run on this machine`, () => {

@@ -36,7 +36,8 @@ export function kubectlOf(dataDir: string): Kubectl {
     KUBECONFIG: `${dataDir}/kubeconfig`,
   };
   return async (...args) => {
-    const options = { env, timeout: DEADLINE_MS };
+    // Logs are long.
+    const options = { env, timeout: DEADLINE_MS, maxBuffer: 64 * 1024 * 1024 };
     const { stdout } = await promisify(execFile)(findTool("kubectl") ?? "kubectl", args, options);
     return stdout;
   };
