@@ -266,7 +266,7 @@ test("the textbook's installation, gateway, routing, resilience, mirroring and f
       assert.equal(refused.length, 70);
       assert.ok(
         refused.every(({ body }) => /reset reason: overflow$/.test(body)),
-        refused[0]?.body,
+        refused[0]?.body ?? "",
       );
       const lines = (await logOf("app=productpage")).filter(
         (line) => line["response_flags"] === "UO",
