@@ -13,6 +13,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>
   upgrade: () => import("./commands/upgrade.ts"),
   uninstall: () => import("./commands/uninstall.ts"),
   authn: () => import("./commands/authn.ts"),
+  authz: () => import("./commands/authz.ts"),
   explain: () => import("./commands/explain.ts"),
   init: () => import("./commands/init.ts"),
   version: () => import("./commands/version.ts"),

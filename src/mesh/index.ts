@@ -9,6 +9,10 @@ export {
   explain,
 } from "./core/explain/explain.ts";
 export type { Outcome } from "./core/explain/outcome.ts";
+export {
+  authorizationOverview,
+  type PolicyOverview,
+} from "./core/explain/policy-overview.ts";
 export type { DataPlane, EndpointHealth, RequestHead } from "./core/explain/question.ts";
 export {
   checkTls,

@@ -294,4 +294,39 @@ spec: { mtls: { mode: STRICT } }
     assert.equal(code, 0);
     await kubectl("delete", "-f", file);
   });
+
+  await t.test(
+    "authz check shows what the proxy of a pod enforces, and what it does not yet",
+    async () => {
+      const file = join(dataDir, "policies.yaml");
+      writeFileSync(
+        file,
+        `${policy("deny-all", "{}")}${policy(
+          "no-guests",
+          `{ selector: { matchLabels: { app: reviews } }, action: DENY, rules: [{ when: [{ key: "request.headers[user]", values: ["guest"] }] }] }`,
+        )}`,
+      );
+      await kubectl("apply", "-f", file);
+      const v1 = (await kubectl("get", "pods", "-l", "app=reviews,version=v1", "-o", path)).trim();
+      let shown = await serin("authz", "check", v1);
+      await eventually("the proxy has both", async () => {
+        shown = await serin("authz", "check", v1);
+        return shown.code === 0 && shown.stdout.includes("no-guests");
+      });
+      assert.deepEqual(
+        shown.stdout.split("\n").map((line) => line.replaceAll(/(?<=\S) {2,}/g, " | ")),
+        [
+          "ACTION | AuthorizationPolicy | RULES",
+          "DENY | no-guests.default | 1",
+          "ALLOW | deny-all.default | 0",
+          "",
+          "In this order: a request that a DENY rule matches is denied (403); one that an ALLOW rule matches is allowed, any other is denied (403).",
+          "  DENY no-guests.default rules[0]: when request.headers[user] is guest",
+          "  ALLOW deny-all.default: has no rules, and matches nothing",
+          "",
+        ],
+      );
+      await kubectl("delete", "-f", file);
+    },
+  );
 });

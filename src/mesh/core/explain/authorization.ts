@@ -9,6 +9,7 @@ import { JWT_PAYLOAD } from "../translate/authorization-match.ts";
 import { requestAuthentication } from "../translate/request-authentication.ts";
 import type { ConnectionFacts, DataPlane, RequestHead } from "./question.ts";
 import { referenceTo } from "./reference.ts";
+import { conditionWords, operationWords, sourceWords } from "./rule-words.ts";
 
 /** One rule of a policy, and whether the request is one of those it speaks of. */
 export interface RuleVerdict {
@@ -160,35 +161,10 @@ function missing(
 ): readonly string[] {
   const { from, to, when = [] } = rule;
   return [
-    ...(from !== undefined && matches({ from }) !== true ? [`from: not ${sourcesText(from)}`] : []),
-    ...(to !== undefined && matches({ to }) !== true ? [`to: not ${operationsText(to)}`] : []),
+    ...(from !== undefined && matches({ from }) !== true ? [`not from ${sourceWords(from)}`] : []),
+    ...(to !== undefined && matches({ to }) !== true ? [`not to ${operationWords(to)}`] : []),
     ...when
       .filter((condition) => matches({ when: [condition] }) !== true)
-      .map(({ key, values, notValues }) => `when: ${key} is not ${valuesText(values, notValues)}`),
+      .map((condition) => `not when ${conditionWords(condition)}`),
   ];
-}
-
-function sourcesText(from: NonNullable<AuthorizationRule["from"]>): string {
-  return from.map(({ source }) => fieldsText(source)).join(" or ");
-}
-
-function operationsText(to: NonNullable<AuthorizationRule["to"]>): string {
-  return to.map(({ operation }) => fieldsText(operation)).join(" or ");
-}
-
-function fieldsText(fields: object | undefined): string {
-  return Object.entries(fields ?? {})
-    .filter((entry): entry is [string, readonly string[]] => Array.isArray(entry[1]))
-    .map(([name, values]) => `${name} ${values.join("|")}`)
-    .join(" and ");
-}
-
-function valuesText(
-  values: readonly string[] | undefined,
-  notValues: readonly string[] | undefined,
-): string {
-  return [
-    ...(values === undefined ? [] : [values.join("|")]),
-    ...(notValues === undefined ? [] : [`other than ${notValues.join("|")}`]),
-  ].join(" and ");
 }
