@@ -7,12 +7,13 @@ import {
 import { allCustomResourceDefinitions, type KubeObject, RESOURCES } from "../api/index.ts";
 import { SerinError } from "../base/index.ts";
 import { startController } from "../controller/index.ts";
-import { type ImageMap, startCluster } from "../embedded/index.ts";
+import { type ImageMap, type NetworkMode, startCluster } from "../embedded/index.ts";
 import { createClientStore } from "../kube/index.ts";
 import type { KubeStore } from "../kube/store.ts";
 import { startControlPlane, startRootCertificatePublisher } from "../mesh/index.ts";
 import { type Clock, createLogger, type LogLevel } from "../runtime/index.ts";
 import { publishControlPlane, ROOT_NAMESPACE, TRUST_DOMAIN } from "./control-plane.ts";
+import { rememberNetwork } from "./network-mode.ts";
 import { preferredPorts, rememberPorts } from "./platform-ports.ts";
 
 export interface PlatformOptions {
@@ -20,6 +21,8 @@ export interface PlatformOptions {
   /** 0 = any free port. */
   readonly apiPort: number;
   readonly imageMap: ImageMap;
+  /** How pods get their addresses. */
+  readonly network: NetworkMode;
   readonly clock: Clock;
   readonly logLevel: LogLevel;
   /** Called with one line whenever a part answers. */
@@ -58,11 +61,12 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       dataDir: options.dataDir,
       apiPort: options.apiPort,
       imageMap: options.imageMap,
-      network: "loopback",
+      network: options.network,
       logger: createLogger("embedded", options.logLevel),
       clock,
     });
     stops.push(() => cluster.stop());
+    rememberNetwork(options.dataDir, options.network);
     onProgress(`Kubernetes API on ${cluster.apiUrl}`);
 
     const store = createClientStore({ kubeconfigPath: cluster.kubeconfigPath });
@@ -79,7 +83,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       ports: await preferredPorts(options.dataDir, HOST),
       rootNamespace: ROOT_NAMESPACE,
       trustDomain: TRUST_DOMAIN,
-      interceptionMode: "NONE",
+      reach: (port) => cluster.reach(port),
+      interceptionMode: options.network === "netns" ? "REDIRECT" : "NONE",
       accessLog: true,
     });
     stops.push(() => controlPlane.stop());

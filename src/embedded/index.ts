@@ -3,10 +3,13 @@ import type { Clock, Logger } from "../runtime/index.ts";
 import { startApiServer } from "./api-server/index.ts";
 import { startBuiltInControllers } from "./controllers/index.ts";
 import type { ImageMap } from "./core/node-agent/image-map.ts";
+import type { NetworkMode } from "./node-agent/cluster-network.ts";
 import { startNodeAgent } from "./node-agent/index.ts";
 
 export type { ImageMap, ImageMapRow } from "./core/node-agent/image-map.ts";
+export type { NetworkMode } from "./node-agent/cluster-network.ts";
 export { parseImageMap } from "./node-agent/image-map-file.ts";
+export { whyNoNamespaces } from "./node-agent/netns/capability.ts";
 
 export interface ClusterOptions {
   /** Everything the cluster knows is kept here; a new cluster goes on where the last one ended. */
@@ -16,7 +19,7 @@ export interface ClusterOptions {
   /** Which local commands stand for which images; program paths are absolute, or `node`. */
   readonly imageMap: ImageMap;
   /** How pods get their addresses; see docs/architecture.md. */
-  readonly network: "loopback";
+  readonly network: NetworkMode;
   readonly logger: Logger;
   readonly clock: Clock;
 }
@@ -24,6 +27,8 @@ export interface ClusterOptions {
 export interface RunningCluster {
   readonly kubeconfigPath: string;
   readonly apiUrl: string;
+  /** Opens a port of the machine's loopback to the pods; answers where they find it (host:port). */
+  reach(port: number): Promise<string>;
   /** Ends all pods' processes and the API server; objects stay in the data directory. */
   stop(): Promise<void>;
 }
@@ -42,12 +47,14 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     const server = await startApiServer({ dataDir, port: options.apiPort, logger, clock });
     stops.push(() => server.stop());
     const api = server.local;
-    const agent = await startNodeAgent({ api, dataDir, imageMap, logger, clock });
+    const { network } = options;
+    const agent = await startNodeAgent({ api, dataDir, imageMap, network, logger, clock });
     server.setPodLogs(agent.podLogs);
     stops.push(() => agent.stop());
     const controllers = startBuiltInControllers({ api, clock, logger });
     stops.push(() => controllers.stop());
-    return { kubeconfigPath: server.kubeconfigPath, apiUrl: server.url, stop };
+    const { kubeconfigPath, url: apiUrl } = server;
+    return { kubeconfigPath, apiUrl, reach: (port) => agent.reach(port), stop };
   } catch (error) {
     await stop();
     throw error;

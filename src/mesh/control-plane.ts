@@ -39,6 +39,8 @@ export interface ControlPlaneOptions {
   readonly trustDomain: string;
   /** What it calls itself beside others: its pod's name; `serin-control-plane` by default. */
   readonly name?: string;
+  /** Where pods find a port of this machine (host:port); on `host` by default. */
+  readonly reach?: (port: number) => Promise<string>;
   /** How injected pods get their traffic to the sidecar. */
   readonly interceptionMode: "NONE" | "REDIRECT";
   /** Whether proxies write an access log. */
@@ -139,7 +141,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       port: options.ports.webhook,
       injection: {
         proxyImage: options.proxyImage ?? DEFAULT_PROXY_IMAGE,
-        xdsAddress: `${host}:${grpc.port}`,
+        xdsAddress: (await options.reach?.(grpc.port)) ?? `${host}:${grpc.port}`,
         interceptionMode: options.interceptionMode,
         clusterId: "Kubernetes",
         audience: AUDIENCE,

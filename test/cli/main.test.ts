@@ -29,7 +29,7 @@ for (const [args, message] of [
   [["nonsense"], /unknown command "nonsense"/],
   [["up", "--nonsense"], /--nonsense/],
   [["up", "--api-port", "70000"], /--api-port must be a port 0\.\.65535/],
-  [["up", "--network", "bridge"], /--network must be auto or loopback/],
+  [["up", "--network", "bridge"], /--network must be auto, netns or loopback/],
   [["proxy"], /--bootstrap FILE/],
   [["proxy", "--bootstrap", "/does/not/exist"], /cannot read the bootstrap file/],
 ] as const) {

@@ -96,7 +96,7 @@ test("a taken port and an unusable data directory are one sentence and exit code
   const { server, port } = await occupiedPort();
   t.after(() => server.close());
   const onTakenPort = startSerin(t, [
-    ...["up", "--data-dir", temporary(), "--api-port", String(port)],
+    ...["up", "--data-dir", temporary(), "--api-port", String(port), "--network", "loopback"],
   ]);
   assert.equal(await onTakenPort.exited, 2, onTakenPort.output());
   assert.match(onTakenPort.output(), new RegExp(`^serin: .*${port}.*$`, "m"));

@@ -11,8 +11,14 @@ import { findTool } from "./tools.ts";
 const DEADLINE_MS = 120_000;
 
 /** Runs `serin up` until the test ends; resolves when it says `ready`. */
-export async function up(t: TestContext, dataDir: string): Promise<SerinProcess> {
-  const serin = startSerin(t, ["up", "--data-dir", dataDir, "--api-port", "0"]);
+export async function up(
+  t: TestContext,
+  dataDir: string,
+  network: "loopback" | "netns" = "loopback",
+  ...flags: readonly string[]
+): Promise<SerinProcess> {
+  const own = ["--data-dir", dataDir, "--api-port", "0", "--network", network];
+  const serin = startSerin(t, ["up", ...own, ...flags]);
   await serin.printed(/^ready$/m);
   return serin;
 }

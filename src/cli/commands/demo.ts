@@ -81,6 +81,7 @@ async function run(args: string[], io: CommandIo): Promise<number> {
       dataDir,
       apiPort,
       imageMap: bundledImageMap(undefined),
+      network: "loopback",
       clock: systemClock,
       logLevel,
       onProgress: tell,

@@ -1,8 +1,8 @@
 import { relative, resolve } from "node:path";
-import { SerinError } from "../../base/index.ts";
 import { systemClock } from "../../runtime/index.ts";
 import type { CommandIo, CommandSpec } from "../command.ts";
 import { bundledImageMap } from "../image-map.ts";
+import { chooseNetwork } from "../network-mode.ts";
 import { defaultDataDir, startPlatform } from "../platform.ts";
 import { parseFlags, parseLogLevel, parsePort } from "../usage.ts";
 
@@ -14,7 +14,9 @@ Usage:
 
 Flags:
   --data-dir DIR          where the cluster lives (default .serin); it survives restarts and kill -9
-  --network MODE          auto | loopback (default auto): how pods get their addresses
+  --network MODE          netns: each pod in a network namespace of its own (Linux, root, iptables),
+                          applications run unmodified; loopback: any machine, applications are told
+                          of their sidecar; auto (default): netns where it can be, else loopback
   --api-port N            port of the Kubernetes API (default 6443; 0 = any)
   --image-map FILE        more images to run as local commands (JSON or YAML list of
                           {image: pattern with *, command: [argv...], env: {...}})
@@ -33,15 +35,11 @@ async function run(args: string[], io: CommandIo): Promise<number> {
     "image-map": { type: "string" },
     "log-level": { type: "string", default: "warn" },
   });
-  if (values.network !== "auto" && values.network !== "loopback") {
-    throw new SerinError(
-      "SERIN_USAGE",
-      `--network must be auto or loopback (found ${values.network})`,
-      { source: "caller" },
-    );
-  }
+  const dataDir = resolve(values["data-dir"] ?? defaultDataDir(process.cwd()));
+  const network = chooseNetwork(values.network, dataDir);
   const platform = await startPlatform({
-    dataDir: resolve(values["data-dir"] ?? defaultDataDir(process.cwd())),
+    dataDir,
+    network,
     apiPort: parsePort("api-port", values["api-port"]),
     imageMap: bundledImageMap(values["image-map"]),
     clock: systemClock,

@@ -23,6 +23,10 @@ export interface ActionTarget {
   readonly address: string;
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
+  /** How a program gets where the container's programs run. */
+  readonly enter: readonly string[];
+  /** The address that its probes come from; undefined = any. */
+  readonly probeSource: string | undefined;
   /** Turns a path inside the container into the real one. */
   readonly realPath: (text: string) => string;
   readonly clock: Clock;
@@ -82,7 +86,8 @@ function httpGet(
     headers[key] = before === undefined || isOurs ? value : [before, value].flat();
   }
   const { promise, resolve, reject } = Promise.withResolvers<ActionResult>();
-  const options = { host, port, path, headers, signal, agent: false };
+  const localAddress = target.probeSource;
+  const options = { host, port, path, headers, signal, agent: false, localAddress };
   // As the kubelet: a probe checks that the container answers, not who signed its certificate.
   const outgoing = isTls
     ? httpsRequest({ ...options, rejectUnauthorized: false })
@@ -113,7 +118,12 @@ function tcpConnect(
 ): Promise<ActionResult> {
   const { promise, resolve, reject } = Promise.withResolvers<ActionResult>();
   const port = portOf(action.port, target.container);
-  const socket = connect({ host: action.host ?? target.address, port, signal });
+  const socket = connect({
+    host: action.host ?? target.address,
+    port,
+    signal,
+    ...(target.probeSource === undefined ? {} : { localAddress: target.probeSource }),
+  });
   socket.on("error", reject);
   socket.on("connect", () => {
     socket.destroy();
@@ -134,6 +144,7 @@ async function execute(
       argv: command.map(target.realPath),
       env: target.env,
       cwd: target.cwd,
+      enter: target.enter,
       onOutput: (_stream, chunk) => {
         if (output.length < MAX_OUTPUT_BYTES) output += chunk.toString();
       },

@@ -6,8 +6,10 @@ import { dirname } from "node:path";
 import { messageOf, SerinError } from "../../base/index.ts";
 import {
   ADDRESSES_PER_BLOCK,
+  type AddressRange,
   BLOCK_COUNT,
   indexOfPodIp,
+  LOOPBACK_RANGE,
   lockAddress,
   podIpAt,
 } from "../core/node-agent/network.ts";
@@ -17,6 +19,8 @@ const LOCK_PORT = 15_999;
 
 /** The pod IPs of one cluster: a block of the loopback network that no other cluster uses. */
 export interface AddressPool {
+  /** The number of the block, 0 … BLOCK_COUNT - 1. */
+  readonly block: number;
   /**
    * Takes an address: `wanted` when it is ours and free, else the next one in turn, so that an
    * address rests as long as possible. Undefined when all are in use.
@@ -27,20 +31,37 @@ export interface AddressPool {
   close(): Promise<void>;
 }
 
+/** An address of a pool as it is in another range, where it is as free as here. */
+export function inRange(address: string, range: AddressRange, from: AddressRange): string {
+  const [, second = "0", ...rest] = address.split(".");
+  return [range.first, Number(second) - from.second + range.second, ...rest].join(".");
+}
+
+/** Whether nobody on this machine has the block. */
+export async function isBlockFree(block: number): Promise<boolean> {
+  const lock = await tryLock(lockAddress(block));
+  lock?.close();
+  return lock !== undefined;
+}
+
 /**
  * Takes the block remembered in `path`, or another one when that is in use or there is none. The
  * open socket is the lock: it goes with the process, however that ends.
  * Throws SERIN_PORT_IN_USE when every block is taken, SERIN_PERMISSION when the system refuses.
  */
-export async function openAddressPool(path: string): Promise<AddressPool> {
+export async function openAddressPool(
+  path: string,
+  range: AddressRange = LOOPBACK_RANGE,
+): Promise<AddressPool> {
   const { block, lock } = await lockBlock(rememberedBlock(path));
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   writeFileSync(path, `${JSON.stringify({ block })}\n`, { mode: 0o600 });
   const used = new Set<string>();
   let next = 0;
   return {
+    block,
     take(wanted) {
-      const known = wanted === undefined ? undefined : indexOfPodIp(block, wanted);
+      const known = wanted === undefined ? undefined : indexOfPodIp(block, wanted, range);
       if (wanted !== undefined && known !== undefined && !used.has(wanted)) {
         used.add(wanted);
         // What is handed out next lies behind what was in use before the restart.
@@ -48,7 +69,7 @@ export async function openAddressPool(path: string): Promise<AddressPool> {
         return wanted;
       }
       for (let tried = 0; tried < ADDRESSES_PER_BLOCK; tried++) {
-        const podIp = podIpAt(block, next++ % ADDRESSES_PER_BLOCK);
+        const podIp = podIpAt(block, next++ % ADDRESSES_PER_BLOCK, range);
         if (used.has(podIp)) continue;
         used.add(podIp);
         return podIp;

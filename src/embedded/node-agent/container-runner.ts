@@ -212,6 +212,7 @@ export class ContainerRunner {
           argv,
           env: target.env,
           cwd: target.cwd,
+          enter: target.enter,
           onOutput: (stream, chunk) => log.write(stream, chunk),
         },
         clock,

@@ -6,13 +6,14 @@ import type { Clock, Logger } from "../../runtime/index.ts";
 import { timestamp } from "../api-server/timestamp.ts";
 import { objectsAt, stringAt } from "../core/api/json.ts";
 import type { ImageMap } from "../core/node-agent/image-map.ts";
-import { APPLICATION_ADDRESS_ANNOTATION, podNetwork } from "../core/node-agent/network.ts";
+import { networkAnnotations } from "../core/node-agent/network.ts";
 import { type Pod, parsePod } from "../core/node-agent/pod.ts";
 import type { LocalApi, LocalWatchEvent, PodLogs } from "../local-api.ts";
-import { type AddressPool, openAddressPool } from "./address-pool.ts";
+import { type ClusterNetwork, type NetworkMode, openLoopbackNetwork } from "./cluster-network.ts";
 import { delay } from "./delay.ts";
 import { EventRecorder } from "./events.ts";
 import { type LogOwner, LogStore } from "./log-store.ts";
+import { openNetnsNetwork } from "./netns/netns-network.ts";
 import { NODE_LABELS, NODE_NAME, nodeCapacity, registerNode } from "./node.ts";
 import type { NodeContext } from "./node-context.ts";
 import { PodWorker } from "./pod-worker.ts";
@@ -24,12 +25,16 @@ export interface NodeAgentOptions {
   /** Pods' files, logs, process ids and the address block are kept here. */
   readonly dataDir: string;
   readonly imageMap: ImageMap;
+  /** How pods get their addresses; loopback by default. */
+  readonly network?: NetworkMode;
   readonly logger: Logger;
   readonly clock: Clock;
 }
 
 export interface NodeAgent {
   readonly podLogs: PodLogs;
+  /** Opens a port of the machine's loopback to the pods; answers where they find it (host:port). */
+  reach(port: number): Promise<string>;
   /** Ends every pod's processes, gracefully but bounded; the pods themselves stay. */
   stop(): Promise<void>;
 }
@@ -50,21 +55,22 @@ export async function startNodeAgent(options: NodeAgentOptions): Promise<NodeAge
   const ledger = new ProcessLedger(join(dataDir, "processes"));
   const killed = await ledger.killStale(clock);
   if (killed > 0) logger.info({ killed }, "ended processes of an earlier cluster");
-  const pool = await openAddressPool(join(dataDir, "address-block.json"));
-  const agent = new Agent(
-    {
-      api,
-      clock,
-      logger,
-      imageMap: options.imageMap,
-      events: new EventRecorder({ api, clock, logger, component: "kubelet", host: NODE_NAME }),
-      logs: new LogStore(join(dataDir, "logs"), clock),
-      ledger,
-      podsDir: join(dataDir, "pods"),
-      capacity: nodeCapacity(),
-    },
-    pool,
-  );
+  const network =
+    options.network === "netns"
+      ? await openNetnsNetwork({ dataDir, clock, logger })
+      : await openLoopbackNetwork(dataDir);
+  const agent = new Agent({
+    api,
+    clock,
+    logger,
+    imageMap: options.imageMap,
+    events: new EventRecorder({ api, clock, logger, component: "kubelet", host: NODE_NAME }),
+    logs: new LogStore(join(dataDir, "logs"), clock),
+    ledger,
+    network,
+    podsDir: join(dataDir, "pods"),
+    capacity: nodeCapacity(),
+  });
   try {
     await agent.start();
   } catch (error) {
@@ -73,13 +79,14 @@ export async function startNodeAgent(options: NodeAgentOptions): Promise<NodeAge
   }
   return {
     podLogs: { read: (pod, how) => agent.readLogs(pod, how) },
+    reach: (port) => network.reach(port),
     stop: () => agent.stop(),
   };
 }
 
 class Agent {
   readonly #node: NodeContext;
-  readonly #pool: AddressPool;
+  readonly #network: ClusterNetwork;
   readonly #workers = new Map<string, PodWorker>();
   /** Addresses of pods that are bound but not yet seen as such, by uid. */
   readonly #reserved = new Map<string, string>();
@@ -88,9 +95,9 @@ class Agent {
   readonly #closers: (() => void)[] = [];
   #serviceProxy: ServiceProxy | undefined;
 
-  constructor(node: NodeContext, pool: AddressPool) {
+  constructor(node: NodeContext) {
     this.#node = node;
-    this.#pool = pool;
+    this.#network = node.network;
   }
 
   async start(): Promise<void> {
@@ -104,11 +111,12 @@ class Agent {
     }
     // Before any new pod is bound: those that ran keep their addresses.
     for (const pod of pods.filter(isOurs)) {
-      const podIp = this.#pool.take(stringAt(pod, "status", "podIP"));
+      const podIp = this.#network.pool.take(stringAt(pod, "status", "podIP"));
       if (podIp !== undefined) this.#reserved.set(pod.metadata.uid ?? "", podIp);
     }
-    this.#closers.push(await registerNode(api, clock, logger));
-    this.#serviceProxy = startServiceProxy({ ...this.#node, pool: this.#pool });
+    this.#closers.push(await registerNode(api, clock, logger, this.#network.nodeIp));
+    this.#serviceProxy = startServiceProxy({ ...this.#node, pool: this.#network.loadBalancers });
+    this.#followServices();
     this.#closers.push(api.watch(RESOURCES.pod, (event) => this.#onPod(event)));
     for (const kind of ["configMap", "secret"] as const) {
       this.#closers.push(api.watch(RESOURCES[kind], (event) => this.#onConfig(kind, event)));
@@ -127,7 +135,7 @@ class Agent {
     );
     await this.#serviceProxy?.stop();
     await this.#node.events.flush();
-    await this.#pool.close();
+    await this.#network.close();
   }
 
   async *readLogs(
@@ -141,6 +149,22 @@ class Agent {
     }
     const waiting = waitingReason(object, container);
     yield* this.#node.logs.read(ownerOf(object), container, { ...options, waiting });
+  }
+
+  #followServices(): void {
+    const found = {
+      service: new Map<string, KubeObject>(),
+      endpointSlice: new Map<string, KubeObject>(),
+    };
+    for (const kind of ["service", "endpointSlice"] as const) {
+      const close = this.#node.api.watch(RESOURCES[kind], ({ type, object }) => {
+        const key = `${object.metadata.namespace}/${object.metadata.name}`;
+        if (type === "DELETED") found[kind].delete(key);
+        else found[kind].set(key, object);
+        this.#network.onServices([...found.service.values()], [...found.endpointSlice.values()]);
+      });
+      this.#closers.push(close);
+    }
   }
 
   #onPod({ type, object }: LocalWatchEvent): void {
@@ -188,7 +212,7 @@ class Agent {
     }
     this.#binding.add(uid);
     try {
-      const podIp = isSelected(pod) ? this.#pool.take() : undefined;
+      const podIp = isSelected(pod) ? this.#network.pool.take() : undefined;
       if (podIp === undefined) {
         const why = isSelected(pod)
           ? "every pod address is in use"
@@ -198,19 +222,16 @@ class Agent {
         return;
       }
       this.#reserved.set(uid, podIp);
-      const { applicationAddress } = podNetwork(podIp, pod.spec);
-      const annotations =
-        applicationAddress === undefined
-          ? {}
-          : { annotations: { [APPLICATION_ADDRESS_ANNOTATION]: applicationAddress } };
-      const patch = { metadata: { uid, ...annotations }, spec: { nodeName: NODE_NAME } };
+      const said = Object.entries(networkAnnotations(this.#network.describe(pod, podIp)));
+      const annotations = Object.fromEntries(said.filter(([, value]) => value !== null));
+      const patch = { metadata: { uid, annotations }, spec: { nodeName: NODE_NAME } };
       const message = `Successfully assigned ${namespace}/${name} to ${NODE_NAME}`;
       const component = "default-scheduler";
       events.record(object, { type: "Normal", reason: "Scheduled", message, component });
       try {
         await api.patch(RESOURCES.pod, { namespace, name }, patch, { kind: "merge" });
       } catch (error) {
-        if (this.#reserved.delete(uid)) this.#pool.release(podIp);
+        if (this.#reserved.delete(uid)) this.#network.pool.release(podIp);
         if (!(error instanceof SerinError && error.code === "SERIN_NOT_FOUND")) {
           await delay(clock, BIND_RETRY_MS, this.#ended.signal);
           this.#retryBinding(object);
@@ -268,19 +289,21 @@ class Agent {
   async #adopt(pod: Pod): Promise<void> {
     const { api } = this.#node;
     const wanted = stringAt(pod.object, "status", "podIP");
-    const podIp = this.#reserved.get(pod.uid) ?? this.#pool.take(wanted);
+    const podIp = this.#reserved.get(pod.uid) ?? this.#network.pool.take(wanted);
     this.#reserved.delete(pod.uid);
     if (podIp === undefined) return this.#retryBinding(pod.object);
     if (pod.deletionGraceSeconds !== undefined) {
       // It was ending when the cluster was killed, and none of its processes is left.
-      this.#pool.release(podIp);
+      this.#network.pool.release(podIp);
       return this.#remove(pod);
     }
-    const worker = new PodWorker(this.#node, pod, podNetwork(podIp, pod.spec));
+    const network = this.#network.describe(pod, podIp);
+    const worker = new PodWorker(this.#node, pod, network);
     this.#workers.set(pod.uid, worker);
     worker.start();
     await worker.finished;
-    this.#pool.release(podIp);
+    await this.#network.detach(network);
+    this.#network.pool.release(podIp);
     this.#workers.delete(pod.uid);
     // The next start sees to it.
     if (this.#ended.signal.aborted) return;

@@ -66,10 +66,28 @@ export function launchOf(input: LaunchInput): Launch | Obstacle {
       address: listenAddress(input.network, container.name),
       env,
       cwd,
+      enter: entrance(input),
+      probeSource: input.network.probeSource,
       realPath,
       clock: input.clock,
     },
   };
+}
+
+/**
+ * How a program gets into its pod's network namespace, as the user it is to be. Programs are files
+ * of this machine, which another user might not be let read: that one right stays.
+ */
+function entrance({ network, container, facts }: LaunchInput): readonly string[] {
+  if (network.namespace === undefined) return [];
+  const { securityContext } = facts.pod.spec;
+  const user = container.securityContext?.runAsUser ?? securityContext?.runAsUser ?? 0;
+  const group = container.securityContext?.runAsGroup ?? securityContext?.runAsGroup ?? 0;
+  const inside = ["ip", "netns", "exec", network.namespace];
+  if (user === 0 && group === 0) return inside;
+  const reading = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"];
+  const identity = [`--reuid=${user}`, `--regid=${group}`, "--clear-groups"];
+  return [...inside, "setpriv", ...identity, ...(user === 0 ? [] : reading), "--"];
 }
 
 function platformVariables(input: LaunchInput): Readonly<Record<string, string>> {

@@ -28,6 +28,7 @@ export async function registerNode(
   api: LocalApi,
   clock: Clock,
   logger: Logger,
+  address: string,
 ): Promise<() => void> {
   const key = { name: NODE_NAME };
   if ((await api.get(RESOURCES.node, key)) === undefined) {
@@ -40,7 +41,7 @@ export async function registerNode(
   let cancel: (() => void) | undefined;
   const beat = async (): Promise<void> => {
     const node = await api.get(RESOURCES.node, key);
-    const status = nodeStatus(node, timestamp(clock.nowMs()));
+    const status = nodeStatus(node, timestamp(clock.nowMs()), address);
     await api.patch(RESOURCES.node, key, { status }, { kind: "merge", subresource: "status" });
   };
   const schedule = (): void => {
@@ -56,7 +57,7 @@ export async function registerNode(
   return () => cancel?.();
 }
 
-function nodeStatus(node: KubeObject | undefined, now: string): object {
+function nodeStatus(node: KubeObject | undefined, now: string, address: string): object {
   const { cpu = 1, memory = 0 } = nodeCapacity();
   const amounts = {
     cpu: String(cpu),
@@ -67,7 +68,7 @@ function nodeStatus(node: KubeObject | undefined, now: string): object {
     capacity: amounts,
     allocatable: amounts,
     addresses: [
-      { type: "InternalIP", address: NODE_IP },
+      { type: "InternalIP", address },
       { type: "Hostname", address: NODE_NAME },
     ],
     conditions: [

@@ -6,7 +6,7 @@ import { deepEqual, stringAt } from "../core/api/json.ts";
 import { configNames } from "../core/node-agent/config-names.ts";
 import type { PodFacts } from "../core/node-agent/field-ref.ts";
 import { initialStatuses, isToRun } from "../core/node-agent/initial-status.ts";
-import { APPLICATION_ADDRESS_ANNOTATION, type PodNetwork } from "../core/node-agent/network.ts";
+import { networkAnnotations, type PodNetwork } from "../core/node-agent/network.ts";
 import {
   type ContainerSpec,
   hasSidecar,
@@ -19,7 +19,7 @@ import { readConfig } from "./config-reader.ts";
 import { type ContainerHost, ContainerRunner } from "./container-runner.ts";
 import { delay, schedule } from "./delay.ts";
 import { launchOf } from "./launch.ts";
-import { NODE_IP, NODE_NAME } from "./node.ts";
+import { NODE_NAME } from "./node.ts";
 import type { NodeContext } from "./node-context.ts";
 import { StatusPublisher } from "./status-publisher.ts";
 import { PodVolumes } from "./volumes.ts";
@@ -32,6 +32,7 @@ const ENDPOINT_REMOVAL_MS = 1000;
 /** Sidecars get at least this after the application has ended (kubelet's minimum). */
 const SIDECAR_GRACE_MS = 2000;
 const CONFIG_RETRY_MS = 3000;
+const NETWORK_RETRY_MS = 2000;
 
 /** One pod on the node: volumes, init containers, containers, status; until it is over. */
 export class PodWorker {
@@ -66,7 +67,7 @@ export class PodWorker {
       pod: this.#pod,
       statuses: this.#statuses(),
       podIp: network.podIp,
-      hostIp: NODE_IP,
+      hostIp: node.network.nodeIp,
       failure: this.#failure,
     }));
     this.finished = this.#finish.promise;
@@ -155,9 +156,10 @@ export class PodWorker {
     this.#publisher.changed();
     await this.#annotate();
     this.#limitActiveTime();
-    if (!(await this.#mount())) return;
+    if (!(await this.#attach()) || !(await this.#mount())) return;
     const renewal = this.#renewVolumes();
     if (!signal.aborted && (await this.#initialize())) {
+      await this.#node.network.settle(this.#network);
       await this.#startContainers();
       await Promise.all(spec.containers.map(({ name }) => this.#runners.get(name)?.finished));
     }
@@ -169,18 +171,32 @@ export class PodWorker {
     await renewal;
   }
 
-  /** The other address of a pod with a sidecar, for everybody who looks at the pod. */
+  /** Where the pod is besides its pod IP, for everybody who looks at it. */
   async #annotate(): Promise<void> {
-    const { applicationAddress } = this.#network;
     const { annotations, name, namespace, uid } = this.#pod;
-    if (applicationAddress === annotations[APPLICATION_ADDRESS_ANNOTATION]) return;
-    const patch = {
-      metadata: {
-        uid,
-        annotations: { [APPLICATION_ADDRESS_ANNOTATION]: applicationAddress ?? null },
-      },
-    };
+    const wanted = networkAnnotations(this.#network);
+    const isKnown = Object.entries(wanted).every(
+      ([key, value]) => (annotations[key] ?? null) === value,
+    );
+    if (isKnown) return;
+    const patch = { metadata: { uid, annotations: wanted } };
     await this.#node.api.patch(RESOURCES.pod, { namespace, name }, patch, { kind: "merge" });
+  }
+
+  /** Makes the pod's network, again until it succeeds; false when the pod is stopped first. */
+  async #attach(): Promise<boolean> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        await this.#node.network.attach(this.#pod, this.#network);
+        return true;
+      } catch (error) {
+        const message = `Failed to create pod sandbox: ${messageOf(error)}`;
+        this.#event("Warning", "FailedCreatePodSandBox", message);
+        await delay(this.#node.clock, NETWORK_RETRY_MS, signal);
+      }
+    }
+    return false;
   }
 
   /** Provides the volumes, waiting for what is missing; false when the pod is stopped first. */
@@ -361,7 +377,7 @@ export class PodWorker {
       pod: this.#pod,
       nodeName: NODE_NAME,
       podIp: this.#network.podIp,
-      hostIp: NODE_IP,
+      hostIp: this.#node.network.nodeIp,
     };
   }
 

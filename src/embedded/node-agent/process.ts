@@ -1,6 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { statSync } from "node:fs";
 import { constants } from "node:os";
+import { delimiter, resolve } from "node:path";
 import { messageOf } from "../../base/index.ts";
 import type { Clock } from "../../runtime/index.ts";
 
@@ -8,6 +10,8 @@ export interface ProcessRequest {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
+  /** The command that the program is given to, which puts it where it is to run; empty = none. */
+  readonly enter?: readonly string[];
   readonly onOutput: (stream: "stdout" | "stderr", chunk: Buffer) => void;
 }
 
@@ -33,7 +37,13 @@ const OUTPUT_WAIT_MS = 1000;
 export async function startProcess(request: ProcessRequest, clock: Clock): Promise<RunningProcess> {
   const [file = "", ...args] = request.argv;
   const program = file === "node" ? process.execPath : file;
-  const child = spawn(program, args, {
+  const { enter = [] } = request;
+  if (enter.length > 0 && !isProgram(program, request)) {
+    // Whoever enters first would only say so in the log, when the start has succeeded.
+    throw new Error(`cannot start ${JSON.stringify(file)}: spawn ${program} ENOENT`);
+  }
+  const [first = program, ...rest] = [...enter, program, ...args];
+  const child = spawn(first, rest, {
     cwd: request.cwd,
     env: request.env,
     detached: true,
@@ -64,6 +74,19 @@ export async function startProcess(request: ProcessRequest, clock: Clock): Promi
     return { exitCode: 128 + number, signal: number };
   });
   return { pid, ended, signal: (name) => signalGroup(pid, name) };
+}
+
+/** Whether the file is there, and may be run by whoever may run anything. */
+function isProgram(program: string, { env, cwd }: ProcessRequest): boolean {
+  const dirs = program.includes("/") ? [""] : (env["PATH"] ?? "/usr/bin:/bin").split(delimiter);
+  return dirs.some((dir) => {
+    try {
+      const { mode } = statSync(resolve(cwd, dir, program));
+      return (mode & 0o111) !== 0;
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** A group that is gone needs no signal. */

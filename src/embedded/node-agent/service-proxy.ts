@@ -22,7 +22,7 @@ export interface ServiceProxyOptions {
   readonly logger: Logger;
   readonly events: EventRecorder;
   /** Where load balancers get their addresses. */
-  readonly pool: AddressPool;
+  readonly pool: Pick<AddressPool, "take" | "release">;
 }
 
 export interface ServiceProxy {

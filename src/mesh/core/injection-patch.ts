@@ -1,4 +1,5 @@
 import type { KubeObject, StringMap } from "../../api/index.ts";
+import { INIT_CONTAINER, initContainerOf } from "./injection-init.ts";
 import { type Json, labelsOf, listOf, objectOf } from "./model-object.ts";
 
 export interface InjectionSettings {
@@ -75,9 +76,25 @@ export function injectPod(
   const container = merged(injected, listOf(spec["containers"]).map(objectOf).find(isProxy));
   const containers = listOf(spec["containers"]).filter((each) => !isProxy(each));
   const canonical = canonicalName(pod, labels);
+  // A gateway has no application whose traffic there is to redirect.
+  const isRedirected = settings.interceptionMode === "REDIRECT" && template === "sidecar";
+  const initContainers = isRedirected
+    ? [
+        ...listOf(spec["initContainers"]).filter(
+          (each) => objectOf(each)["name"] !== INIT_CONTAINER,
+        ),
+        initContainerOf(annotations, String(container["image"]), resourcesOf(annotations)),
+      ]
+    : [];
+  const status = {
+    ...(isRedirected ? { initContainers: [INIT_CONTAINER] } : {}),
+    containers: [SIDECAR],
+    volumes: [TOKEN_VOLUME],
+  };
   return {
     kind: "inject",
     patch: [
+      ...(isRedirected ? [added("/spec/initContainers", initContainers)] : []),
       replaced("/spec/containers", holds ? [container, ...containers] : [...containers, container]),
       added("/spec/volumes", [
         ...listOf(spec["volumes"]).filter((volume) => objectOf(volume)["name"] !== TOKEN_VOLUME),
@@ -93,7 +110,7 @@ export function injectPod(
       }),
       added("/metadata/annotations", {
         ...annotations,
-        [STATUS]: JSON.stringify({ containers: [SIDECAR], volumes: [TOKEN_VOLUME] }),
+        [STATUS]: JSON.stringify(status),
       }),
     ],
   };

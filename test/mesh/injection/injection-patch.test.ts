@@ -256,3 +256,64 @@ test("property: injecting an injected pod changes nothing", () => {
     }),
   );
 });
+
+/** What a pod becomes whose traffic is redirected. */
+function redirected(object: KubeObject): KubeObject {
+  const settings = { ...SETTINGS, interceptionMode: "REDIRECT" } as const;
+  const result = injectPod(object, ENABLED, settings);
+  assert.ok(result.kind === "inject");
+  return patched(object, result.patch);
+}
+const initContainers = (object: KubeObject) =>
+  ((object["spec"] as { initContainers?: unknown }).initContainers ?? []) as {
+    readonly name: string;
+    readonly image: string;
+    readonly args: readonly string[];
+    readonly securityContext: Readonly<Record<string, unknown>>;
+  }[];
+
+test("a pod whose traffic is redirected gets istio-init, last of its init containers", () => {
+  const own = { name: "own", image: "own" };
+  const object = redirected(pod({ spec: { initContainers: [own] } }));
+  const [first, init] = initContainers(object);
+  assert.deepEqual(first, own);
+  assert.equal(init?.name, "istio-init");
+  assert.equal(init.image, SETTINGS.proxyImage);
+  assert.equal(
+    init.args.join(" "),
+    "init -p 15001 -z 15006 -u 1337 -m REDIRECT -i * -b * -d 15090,15021,15020",
+  );
+  assert.deepEqual(init.securityContext["capabilities"], {
+    add: ["NET_ADMIN", "NET_RAW"],
+    drop: ["ALL"],
+  });
+  assert.equal(init.securityContext["runAsUser"], 0);
+  const status = object.metadata.annotations?.["sidecar.istio.io/status"] ?? "";
+  assert.deepEqual(JSON.parse(status).initContainers, ["istio-init"]);
+  assert.deepEqual(initContainers(injected(pod())), [], "where nothing is redirected");
+});
+
+test("annotations say what is not to be redirected", () => {
+  const prefix = "traffic.sidecar.istio.io/";
+  const annotations = {
+    [`${prefix}includeOutboundIPRanges`]: "10.0.0.0/8",
+    [`${prefix}excludeOutboundIPRanges`]: "10.1.0.0/16",
+    [`${prefix}includeInboundPorts`]: "80,81",
+    [`${prefix}excludeInboundPorts`]: "82, 83",
+    [`${prefix}includeOutboundPorts`]: "5",
+    [`${prefix}excludeOutboundPorts`]: "6",
+    [`${prefix}kubevirtInterfaces`]: "tap0",
+    [`${prefix}excludeInterfaces`]: "eth1",
+  };
+  const [init] = initContainers(redirected(pod({ annotations })));
+  assert.equal(
+    init?.args.join(" "),
+    "init -p 15001 -z 15006 -u 1337 -m REDIRECT -i 10.0.0.0/8 -x 10.1.0.0/16 -b 80,81 -q 5 -o 6 " +
+      "-k tap0 -c eth1 -d 15090,15021,15020,82,83",
+  );
+});
+
+test("a gateway's traffic is not redirected", () => {
+  const annotations = { "inject.istio.io/templates": "gateway" };
+  assert.deepEqual(initContainers(redirected(pod({ annotations }))), []);
+});

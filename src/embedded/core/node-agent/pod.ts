@@ -57,6 +57,7 @@ const envVariable = z.object({
 });
 const quantities = z.record(z.string(), z.union([z.string(), z.number()])).default({});
 
+const id = z.int().nonnegative().optional();
 const container = z.object({
   name: z.string(),
   image: z.string(),
@@ -95,6 +96,7 @@ const container = z.object({
     .object({ postStart: lifecycleHandler.optional(), preStop: lifecycleHandler.optional() })
     .optional(),
   restartPolicy: z.string().optional(),
+  securityContext: z.object({ runAsUser: id, runAsGroup: id }).optional(),
   terminationMessagePolicy: z.string().optional(),
 });
 
@@ -146,6 +148,9 @@ const volume = z.object({
 
 const podSpec = z.object({
   nodeName: z.string().default(""),
+  hostNetwork: z.boolean().default(false),
+  dnsPolicy: z.string().default("ClusterFirst"),
+  securityContext: z.object({ runAsUser: id, runAsGroup: id }).optional(),
   nodeSelector: z.record(z.string(), z.string()).default({}),
   schedulerName: z.string().default("default-scheduler"),
   schedulingGates: z.array(z.object({ name: z.string() })).default([]),

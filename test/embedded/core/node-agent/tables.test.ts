@@ -19,12 +19,16 @@ import {
 import {
   ADDRESSES_PER_BLOCK,
   BLOCK_COUNT,
+  gatewayAddress,
   indexOfPodIp,
+  LOOPBACK_RANGE,
   lockAddress,
+  NETNS_RANGE,
   podIpAt,
 } from "../../../../src/embedded/core/node-agent/network.ts";
 import { foldProbe, UNPROBED } from "../../../../src/embedded/core/node-agent/probe-verdict.ts";
 import { afterExit, isRestarted } from "../../../../src/embedded/core/node-agent/restart.ts";
+import { inRange } from "../../../../src/embedded/node-agent/address-pool.ts";
 
 const EXPANSIONS: readonly [string, string][] = [
   ["$(A)", "1"],
@@ -128,6 +132,23 @@ test("pod addresses of all blocks are distinct, in 127.16.0.0/12, and never a lo
     }),
     { verbose: true },
   );
+});
+
+test("pods in namespaces have the same places in 10.240.0.0/12", () => {
+  const block = fc.integer({ min: 0, max: BLOCK_COUNT - 1 });
+  const index = fc.integer({ min: 0, max: ADDRESSES_PER_BLOCK - 1 });
+  fc.assert(
+    fc.property(block, index, (n, i) => {
+      const podIp = podIpAt(n, i, NETNS_RANGE);
+      assert.equal(inRange(podIp, LOOPBACK_RANGE, NETNS_RANGE), podIpAt(n, i));
+      assert.equal(inRange(podIpAt(n, i), NETNS_RANGE, LOOPBACK_RANGE), podIp);
+      assert.equal(indexOfPodIp(n, podIp, NETNS_RANGE), i);
+      assert.equal(indexOfPodIp(n, podIp), undefined);
+      assert.notEqual(podIp, gatewayAddress(n));
+    }),
+  );
+  assert.equal(podIpAt(255, 0, NETNS_RANGE), "10.255.240.2");
+  assert.equal(gatewayAddress(17), "10.241.16.1");
 });
 
 test("restarts: at once, then after 10 s, doubling to 5 min, forgotten after 10 min of running", () => {
