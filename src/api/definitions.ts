@@ -1,6 +1,13 @@
 import type { z } from "zod";
 import { type CrdSchema, crdSchemaOf } from "./crd-schema.ts";
 import { freeForm } from "./fields.ts";
+import { tcpRouteSpec, tlsRouteSpec } from "./gateway-api/connection-routes.ts";
+import { kubernetesGatewaySpec } from "./gateway-api/gateway.ts";
+import { gatewayClassSpec } from "./gateway-api/gateway-class.ts";
+import { grpcRouteSpec } from "./gateway-api/grpc-route.ts";
+import { httpRouteSpec } from "./gateway-api/http-route.ts";
+import { referenceGrantSpec } from "./gateway-api/reference-grant.ts";
+import { GATEWAY_API_GROUP } from "./gateway-api/references.ts";
 import { authorizationPolicySpec } from "./istio/authorization-policy.ts";
 import { destinationRuleSpec } from "./istio/destination-rule.ts";
 import { gatewaySpec } from "./istio/gateway.ts";
@@ -32,6 +39,8 @@ interface Kind {
   readonly versions: readonly string[];
   readonly kind: string;
   readonly plural: string;
+  /** `Namespaced` by default. */
+  readonly scope?: "Cluster";
   readonly shortNames?: readonly string[];
   readonly categories: readonly string[];
   readonly description: string;
@@ -183,6 +192,96 @@ const ISTIO_KINDS: readonly Kind[] = [
   },
 ];
 
+const gatewayApi = {
+  group: GATEWAY_API_GROUP,
+  categories: ["gateway-api"],
+  status: freeForm,
+};
+const GATEWAY_API_APPROVAL = {
+  "api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2997",
+};
+const HOSTNAMES = column("Hostnames", ".spec.hostnames");
+
+const GATEWAY_API_KINDS: readonly Kind[] = [
+  {
+    ...gatewayApi,
+    versions: ["v1", "v1beta1"],
+    kind: "GatewayClass",
+    plural: "gatewayclasses",
+    scope: "Cluster",
+    shortNames: ["gc"],
+    description: "Who serves the Gateways of this class.",
+    spec: gatewayClassSpec,
+    columns: [
+      column("Controller", ".spec.controllerName"),
+      column("Accepted", '.status.conditions[?(@.type=="Accepted")].status'),
+      AGE,
+      column("Description", ".spec.description", "string", 1),
+    ],
+  },
+  {
+    ...gatewayApi,
+    versions: ["v1", "v1beta1"],
+    kind: "Gateway",
+    plural: "gateways",
+    shortNames: ["gtw"],
+    description: "What a load balancer listens for.",
+    spec: kubernetesGatewaySpec,
+    columns: [
+      column("Class", ".spec.gatewayClassName"),
+      column("Address", ".status.addresses[*].value"),
+      column("Programmed", '.status.conditions[?(@.type=="Programmed")].status'),
+      AGE,
+    ],
+  },
+  {
+    ...gatewayApi,
+    versions: ["v1", "v1beta1"],
+    kind: "HTTPRoute",
+    plural: "httproutes",
+    description: "How HTTP requests to a listener or a Service are routed.",
+    spec: httpRouteSpec,
+    columns: [HOSTNAMES, AGE],
+  },
+  {
+    ...gatewayApi,
+    versions: ["v1"],
+    kind: "GRPCRoute",
+    plural: "grpcroutes",
+    description: "How gRPC calls to a listener or a Service are routed.",
+    spec: grpcRouteSpec,
+    columns: [HOSTNAMES, AGE],
+  },
+  {
+    ...gatewayApi,
+    versions: ["v1alpha2"],
+    kind: "TCPRoute",
+    plural: "tcproutes",
+    description: "Where the connections of a listener or a Service lead.",
+    spec: tcpRouteSpec,
+    columns: [AGE],
+  },
+  {
+    ...gatewayApi,
+    versions: ["v1alpha2", "v1alpha3"],
+    kind: "TLSRoute",
+    plural: "tlsroutes",
+    description: "Where TLS connections lead, by the server name that they ask for.",
+    spec: tlsRouteSpec,
+    columns: [HOSTNAMES, AGE],
+  },
+  {
+    ...gatewayApi,
+    versions: ["v1beta1"],
+    kind: "ReferenceGrant",
+    plural: "referencegrants",
+    shortNames: ["refgrant"],
+    description: "Which objects of other namespaces may name those of this one.",
+    spec: referenceGrantSpec,
+    columns: [AGE],
+  },
+];
+
 /** Serin's kinds have Flagger's shapes; both groups are served, so that a team can move over. */
 function rolloutKinds(group: string, version: string): readonly Kind[] {
   const common = { group, versions: [version], categories: ["all"] };
@@ -232,6 +331,7 @@ const KINDS = [
   ...rolloutKinds("serin.dev", "v1"),
   ...rolloutKinds("flagger.app", "v1beta1"),
   ...ISTIO_KINDS,
+  ...GATEWAY_API_KINDS,
 ];
 
 /** Every CustomResourceDefinition that Serin brings along, as `crds/*.yaml` holds them. */
@@ -256,10 +356,14 @@ function definitionOf(kind: Kind): KubeObject {
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
-    metadata: { name: `${plural}.${group}` },
+    metadata: {
+      name: `${plural}.${group}`,
+      // Kubernetes asks of groups that end in k8s.io for where they were agreed on.
+      ...(group === GATEWAY_API_GROUP ? { annotations: GATEWAY_API_APPROVAL } : {}),
+    },
     spec: {
       group,
-      scope: "Namespaced",
+      scope: kind.scope ?? "Namespaced",
       names: {
         kind: kind.kind,
         listKind: `${kind.kind}List`,

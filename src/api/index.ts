@@ -1,6 +1,52 @@
 /** Resource contracts: zod schemas, types, defaults, CRDs; pure. */
 export { allCustomResourceDefinitions } from "./definitions.ts";
 export {
+  parseTcpRoute,
+  parseTlsRoute,
+  type TcpRouteSpec,
+  type TlsRouteSpec,
+  tcpRouteSpec,
+  tlsRouteSpec,
+} from "./gateway-api/connection-routes.ts";
+export type {
+  Cors,
+  HeaderModifier,
+  HttpFilter,
+  PathModifier,
+  RequestRedirect,
+} from "./gateway-api/filters.ts";
+export {
+  type GatewayListener,
+  type KubernetesGatewaySpec,
+  kubernetesGatewaySpec,
+  parseKubernetesGateway,
+} from "./gateway-api/gateway.ts";
+export {
+  type GatewayClassSpec,
+  gatewayClassSpec,
+  parseGatewayClass,
+} from "./gateway-api/gateway-class.ts";
+export {
+  type GrpcRouteMatch,
+  type GrpcRouteRule,
+  type GrpcRouteSpec,
+  grpcRouteSpec,
+  parseGrpcRoute,
+} from "./gateway-api/grpc-route.ts";
+export {
+  type HttpRouteMatch,
+  type HttpRouteRule,
+  type HttpRouteSpec,
+  httpRouteSpec,
+  parseHttpRoute,
+} from "./gateway-api/http-route.ts";
+export {
+  parseReferenceGrant,
+  type ReferenceGrantSpec,
+  referenceGrantSpec,
+} from "./gateway-api/reference-grant.ts";
+export { type BackendRef, GATEWAY_API_GROUP, type ParentRef } from "./gateway-api/references.ts";
+export {
   type AuthorizationCondition,
   type AuthorizationOperation,
   type AuthorizationPolicySpec,

@@ -15,6 +15,8 @@ const of = (
   namespaced = true,
 ): ResourceType => ({ group, version, kind, plural, namespaced });
 
+const GATEWAY_API = "gateway.networking.k8s.io";
+
 /** The kinds Serin itself reads or writes, in the version it asks for. */
 export const RESOURCES = {
   namespace: core("Namespace", "namespaces", false),
@@ -83,4 +85,11 @@ export const RESOURCES = {
     "AuthorizationPolicy",
     "authorizationpolicies",
   ),
+  gatewayClass: of(GATEWAY_API, "v1", "GatewayClass", "gatewayclasses", false),
+  kubernetesGateway: of(GATEWAY_API, "v1", "Gateway", "gateways"),
+  httpRoute: of(GATEWAY_API, "v1", "HTTPRoute", "httproutes"),
+  grpcRoute: of(GATEWAY_API, "v1", "GRPCRoute", "grpcroutes"),
+  tcpRoute: of(GATEWAY_API, "v1alpha2", "TCPRoute", "tcproutes"),
+  tlsRoute: of(GATEWAY_API, "v1alpha2", "TLSRoute", "tlsroutes"),
+  referenceGrant: of(GATEWAY_API, "v1beta1", "ReferenceGrant", "referencegrants"),
 } as const satisfies Record<string, ResourceType>;

@@ -5,18 +5,29 @@ import {
   parseAuthorizationPolicy,
   parseCanary,
   parseGateway,
+  parseGatewayClass,
+  parseGrpcRoute,
+  parseHttpRoute,
+  parseKubernetesGateway,
   parseMetricTemplate,
   parsePeerAuthentication,
+  parseReferenceGrant,
   parseRequestAuthentication,
   parseServiceEntry,
   parseSidecar,
+  parseTcpRoute,
   parseTelemetry,
+  parseTlsRoute,
   parseWorkloadEntry,
   parseWorkloadGroup,
   RESOURCES,
 } from "../api/index.ts";
 import { messageOf, SerinError } from "../base/index.ts";
 import type { KubeStore } from "../kube/store.ts";
+import {
+  ignoredHttpRouteFields,
+  ignoredKubernetesGatewayFields,
+} from "./core/gateway-api/ignored-fields.ts";
 import { type InjectionSettings, injectPod } from "./core/injection-patch.ts";
 import { ignoredFields, ignoredPolicies } from "./core/model-check.ts";
 import { ignoredGatewayFields } from "./core/model-gateways.ts";
@@ -98,7 +109,7 @@ function serviceEntryWarnings(object: KubeObject): readonly string[] {
   return log.problems.map(({ message }) => message);
 }
 
-/** By kind: throws for what cannot be used, answers what is valid and does nothing. */
+/** By kind (and group, where two have it): throws for what cannot be used, answers what is valid and does nothing. */
 const CHECKS: Readonly<Record<string, (object: KubeObject) => readonly string[]>> = {
   // The model's parser also finds what only the translation minds, such as header names.
   VirtualService: (object) => ignoredFields(parseVirtualService(object)),
@@ -116,6 +127,14 @@ const CHECKS: Readonly<Record<string, (object: KubeObject) => readonly string[]>
   AuthorizationPolicy: only(parseAuthorizationPolicy),
   // Which providers there are is the mesh's business, and may change afterwards.
   Telemetry: (object) => ignoredTelemetry(parseTelemetry(object)),
+  "GatewayClass.gateway.networking.k8s.io": only(parseGatewayClass),
+  "Gateway.gateway.networking.k8s.io": (object) =>
+    ignoredKubernetesGatewayFields(parseKubernetesGateway(object)),
+  HTTPRoute: (object) => ignoredHttpRouteFields(parseHttpRoute(object)),
+  GRPCRoute: (object) => ignoredHttpRouteFields(parseGrpcRoute(object)),
+  TCPRoute: only(parseTcpRoute),
+  TLSRoute: only(parseTlsRoute),
+  ReferenceGrant: only(parseReferenceGrant),
   Canary: only(parseCanary),
   MetricTemplate: only(parseMetricTemplate),
   AlertProvider: only(parseAlertProvider),
@@ -124,7 +143,8 @@ const CHECKS: Readonly<Record<string, (object: KubeObject) => readonly string[]>
 /** Refuses a resource that the control plane or the controller could not use, naming every bad path. */
 export function admitResource(request: AdmissionRequest): AdmissionAnswer {
   const object = request.object as unknown as KubeObject | null | undefined;
-  const check = object ? CHECKS[String(object.kind)] : undefined;
+  const [group = ""] = String(object?.apiVersion).split("/");
+  const check = CHECKS[`${object?.kind}.${group}`] ?? CHECKS[String(object?.kind)];
   // What is being deleted, finalizers and all, must not be held by what was wrong with it before.
   if (!object || check === undefined || object.metadata.deletionTimestamp !== undefined) {
     return { allowed: true };

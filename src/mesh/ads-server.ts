@@ -6,7 +6,7 @@ import { decodeRequest, encodeResponse } from "./ads-messages.ts";
 import { type ProxyNode, parseProxyNode } from "./core/proxy-node.ts";
 import { Session, type SessionRequest, type SessionResponse } from "./core/session.ts";
 import { checkConsistent, type MissingReference } from "./core/snapshot.ts";
-import { CREDENTIAL_PREFIX } from "./core/translate/credentials.ts";
+import { isCredential } from "./core/translate/credentials.ts";
 import type { ResourceSet, XdsResource } from "./core/xds-resource.ts";
 import type { GrpcMethod } from "./grpc-server.ts";
 import type { Authenticator, SecretSource, WorkloadIdentity } from "./identity.ts";
@@ -336,7 +336,7 @@ class AdsStream {
     const identity = connection?.identity;
     if (secrets === undefined || connection === undefined || identity === undefined) return;
     for (const name of names) {
-      if (name.startsWith(CREDENTIAL_PREFIX)) {
+      if (isCredential(name)) {
         // They are part of what the mesh's model translates to, for this proxy and its namespace.
         this.#secrets.set(name, connection.resources?.get(SECRET_TYPE)?.get(name));
         this.#send(connection, connection.session.setSecrets(new Map(this.#secrets)));
@@ -361,8 +361,7 @@ class AdsStream {
   #refreshCredentials(connection: MutableConnection): void {
     const changed = [...this.#secrets].filter(
       ([name, held]) =>
-        name.startsWith(CREDENTIAL_PREFIX) &&
-        connection.resources?.get(SECRET_TYPE)?.get(name) !== held,
+        isCredential(name) && connection.resources?.get(SECRET_TYPE)?.get(name) !== held,
     );
     if (changed.length > 0) this.#fetchSecrets(changed.map(([name]) => name));
   }

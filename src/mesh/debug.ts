@@ -97,6 +97,13 @@ function configsOf(objects: MeshObjects | undefined): readonly unknown[] {
     ...objects.requestAuthentications,
     ...objects.authorizationPolicies,
     ...objects.telemetries,
+    ...objects.gatewayClasses,
+    ...objects.kubernetesGateways,
+    ...objects.httpRoutes,
+    ...objects.grpcRoutes,
+    ...objects.tcpRoutes,
+    ...objects.tlsRoutes,
+    ...objects.referenceGrants,
   ];
 }
 

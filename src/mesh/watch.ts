@@ -25,6 +25,13 @@ const TYPES = {
   requestAuthentications: RESOURCES.requestAuthentication,
   authorizationPolicies: RESOURCES.authorizationPolicy,
   telemetries: RESOURCES.telemetry,
+  gatewayClasses: RESOURCES.gatewayClass,
+  kubernetesGateways: RESOURCES.kubernetesGateway,
+  httpRoutes: RESOURCES.httpRoute,
+  grpcRoutes: RESOURCES.grpcRoute,
+  tcpRoutes: RESOURCES.tcpRoute,
+  tlsRoutes: RESOURCES.tlsRoute,
+  referenceGrants: RESOURCES.referenceGrant,
 } as const satisfies Record<keyof MeshObjects, ResourceType>;
 const KINDS = Object.keys(TYPES) as readonly (keyof MeshObjects)[];
 
@@ -146,7 +153,7 @@ function apply(known: Map<string, KubeObject>, type: string, object: KubeObject)
     generation !== undefined &&
     before.metadata.generation === generation &&
     before.metadata.uid === uid &&
-    object.apiVersion.includes("istio.io/");
+    /istio\.io\/|^gateway\.networking\.k8s\.io\//.test(object.apiVersion);
   return !isStatusOnly;
 }
 

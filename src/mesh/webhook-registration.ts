@@ -24,6 +24,13 @@ const VALIDATED = [
   },
   { apiGroups: ["telemetry.istio.io"], resources: ["telemetries"] },
   {
+    apiGroups: ["gateway.networking.k8s.io"],
+    resources: [
+      ...["gatewayclasses", "gateways", "referencegrants"],
+      ...["httproutes", "grpcroutes", "tcproutes", "tlsroutes"],
+    ],
+  },
+  {
     apiGroups: ["serin.dev", "flagger.app"],
     resources: ["canaries", "metrictemplates", "alertproviders"],
   },

@@ -21,4 +21,12 @@ export interface MeshObjects {
   readonly requestAuthentications: readonly KubeObject[];
   readonly authorizationPolicies: readonly KubeObject[];
   readonly telemetries: readonly KubeObject[];
+  readonly gatewayClasses: readonly KubeObject[];
+  /** Of Gateway API. */
+  readonly kubernetesGateways: readonly KubeObject[];
+  readonly httpRoutes: readonly KubeObject[];
+  readonly grpcRoutes: readonly KubeObject[];
+  readonly tcpRoutes: readonly KubeObject[];
+  readonly tlsRoutes: readonly KubeObject[];
+  readonly referenceGrants: readonly KubeObject[];
 }

@@ -7,8 +7,10 @@ import { objectOf } from "./model-object.ts";
 export interface MeshGateway {
   readonly name: string;
   readonly namespace: string;
-  /** Labels of gateway pods, in any namespace; undefined = all of them. */
+  /** Labels of gateway pods; undefined = all of them. */
   readonly selector: StringMap | undefined;
+  /** The gateway pods' namespace; undefined = any. */
+  readonly podNamespace: string | undefined;
   readonly servers: readonly GatewayServer[];
 }
 
@@ -30,6 +32,8 @@ type Tls = NonNullable<NonNullable<GatewaySpec["servers"]>[number]["tls"]>;
 export interface ServerTls {
   readonly mode: NonNullable<Tls["mode"]>;
   readonly credentialName: string | undefined;
+  /** The credential's namespace; undefined = that of the gateway pod. */
+  readonly credentialNamespace: string | undefined;
   readonly serverCertificate: string;
   readonly privateKey: string;
   readonly caCertificates: string;
@@ -52,6 +56,7 @@ export function gatewayFrom(object: KubeObject, spec: GatewaySpec): MeshGateway 
     name,
     namespace,
     selector: Object.keys(spec.selector ?? {}).length > 0 ? spec.selector : undefined,
+    podNamespace: undefined,
     servers: (spec.servers ?? []).map((server) => ({
       port: server.port.number,
       protocol: (server.port.protocol ?? "HTTP").toUpperCase(),
@@ -72,6 +77,7 @@ function tlsOf({ port, tls }: NonNullable<GatewaySpec["servers"]>[number]): Serv
     // Istio: settings that name no mode pass TLS on.
     mode: tls.mode ?? "PASSTHROUGH",
     credentialName: tls.credentialName || tls.credentialNames?.[0],
+    credentialNamespace: undefined,
     serverCertificate: tls.serverCertificate ?? tls.tlsCertificates?.[0]?.serverCertificate ?? "",
     privateKey: tls.privateKey ?? tls.tlsCertificates?.[0]?.privateKey ?? "",
     caCertificates: tls.caCertificates ?? tls.tlsCertificates?.[0]?.caCertificates ?? "",
@@ -121,10 +127,12 @@ function hostOf(host: string, namespace: string): GatewayHost {
 /** The gateways that a gateway pod serves, in the order of the input. */
 export function gatewaysOf(
   gateways: readonly MeshGateway[],
-  labels: StringMap,
+  { namespace, labels }: { readonly namespace: string; readonly labels: StringMap },
 ): readonly MeshGateway[] {
-  return gateways.filter(({ selector }) =>
-    Object.entries(selector ?? {}).every(([key, value]) => labels[key] === value),
+  return gateways.filter(
+    ({ podNamespace, selector }) =>
+      (podNamespace === undefined || podNamespace === namespace) &&
+      Object.entries(selector ?? {}).every(([key, value]) => labels[key] === value),
   );
 }
 

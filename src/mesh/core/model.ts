@@ -6,6 +6,7 @@ import {
   parseWorkloadEntry,
 } from "../../api/index.ts";
 import { messageOf } from "../../base/index.ts";
+import type { GatewayApi } from "./gateway-api/convert.ts";
 import type { MeshObjects } from "./mesh-objects.ts";
 import { ignoredFields, ignoredPolicies } from "./model-check.ts";
 import { type Credentials, credentialsFrom } from "./model-credentials.ts";
@@ -16,6 +17,7 @@ import {
   type MeshDestinationRule,
   mergeDestinationRules,
 } from "./model-destination-rules.ts";
+import { gatewayApiFrom } from "./model-gateway-api.ts";
 import {
   gatewayFrom,
   gatewaysOf,
@@ -98,6 +100,8 @@ export interface MeshModel extends ModelOptions {
   readonly destinationRules: readonly MeshDestinationRule[];
   /** Oldest first. */
   readonly gateways: readonly MeshGateway[];
+  /** What Gateway API's objects came to; its gateways and routes are among those above. */
+  readonly gatewayApi: GatewayApi;
   /** Oldest first. */
   readonly sidecars: readonly MeshSidecar[];
   readonly settings: MeshSettings;
@@ -190,17 +194,23 @@ export function buildModel(
       own,
     ),
   );
-  const virtualServices = memory.part("virtualServiceList", [routed], log, () =>
+  const gatewayApi = gatewayApiFrom(objects, { serviceByHost, hosts, credentials }, memory, log);
+  const istioRoutes = memory.part("virtualServiceList", [routed], log, () =>
     memory.equalItems(
       "virtualServices",
       routed.map((each) => each.virtualService),
       ({ namespace, name }) => `${namespace}/${name}`,
     ),
   );
+  const virtualServices = memory.sameItems("allVirtualServices", [
+    ...istioRoutes,
+    // Where a VirtualService has the same host in the mesh, it counts.
+    ...gatewayApi.virtualServices,
+  ]);
   const settings = memory.part("settings", objects.meshConfigs, log, (own) =>
     settingsFrom(objects.meshConfigs, options.rootNamespace, own),
   );
-  const gateways = memory.part(
+  const istioGateways = memory.part(
     "gateways",
     objects.gateways.length === 0 ? [] : [...objects.gateways, workloads, credentials],
     log,
@@ -212,6 +222,7 @@ export function buildModel(
         return gateway;
       }),
   );
+  const gateways = memory.sameItems("allGateways", [...istioGateways, ...gatewayApi.gateways]);
   const sidecars = memory.part("sidecars", objects.sidecars, log, (own) =>
     parsed(objects.sidecars, parseSidecar, own).map(({ object, spec }) => {
       for (const message of ignoredSidecarFields(spec)) own.report(object, message);
@@ -287,6 +298,7 @@ export function buildModel(
     virtualServices,
     destinationRules,
     gateways,
+    gatewayApi,
     credentials,
     sidecars,
     settings,
@@ -373,7 +385,7 @@ function reportCredentials(
 ): void {
   const namespaces = new Set(
     [...workloads.values()]
-      .filter(({ labels }) => gatewaysOf([gateway], labels).length > 0)
+      .filter((workload) => gatewaysOf([gateway], workload).length > 0)
       .map(({ namespace }) => namespace),
   );
   for (const namespace of namespaces) {

@@ -8,6 +8,7 @@ import {
   unpackAny,
 } from "../../xds/index.ts";
 import { JoinedMap } from "./translate/joined-map.ts";
+import { INVALID_BACKEND } from "./translate/names.ts";
 import type { XdsResource } from "./xds-resource.ts";
 
 /** What a listener or a route configuration needs the client to have. */
@@ -71,6 +72,7 @@ function read(resource: XdsResource): References {
     const api = unpackAny(HTTP, listener.api_listener?.api_listener);
     if (api?.rds?.route_config_name) routes.add(api.rds.route_config_name);
   } else return NONE;
+  clusters.delete(INVALID_BACKEND);
   return { clusters, routes };
 }
 

@@ -16,7 +16,7 @@ import { type Client, labelsOfFailover, type MeshView, viewKey, viewOf } from ".
 import type { ProxyNode } from "./proxy-node.ts";
 import { changedNames } from "./resource-changes.ts";
 import { missingClusters, noteReferences } from "./snapshot-references.ts";
-import { credentialSecrets } from "./translate/credentials.ts";
+import { type CredentialRef, credentialSecrets } from "./translate/credentials.ts";
 import {
   gatewayCredentials,
   gatewayListener,
@@ -555,9 +555,13 @@ function outbound(
 }
 
 /** The credentials a proxy may ask for: a gateway's servers', and those of DestinationRules for it. */
-function credentialNames(view: MeshView, node: ProxyNode, model: MeshModel): readonly string[] {
+function credentialNames(
+  view: MeshView,
+  node: ProxyNode,
+  model: MeshModel,
+): readonly CredentialRef[] {
   const own = node.role === "router" ? gatewayCredentials(model, node) : [];
-  return [...own, ...view.credentialNames];
+  return [...own, ...view.credentialNames.map((name) => ({ name }))];
 }
 
 /** What the API says of a pod's labels counts; a proxy may still tell older ones. */

@@ -26,9 +26,10 @@ export function isTerminated({ tls }: GatewayServer): boolean {
 export function missingCredential(
   { tls }: GatewayServer,
   credentials: Credentials,
-  namespace: string,
+  proxyNamespace: string,
 ): string | undefined {
   const name = tls?.credentialName;
+  const namespace = tls?.credentialNamespace ?? proxyNamespace;
   if (tls === undefined || name === undefined) return undefined;
   if (keyPairOf(credentials, namespace, name) === undefined) {
     return `Secret ${namespace}/${name} with a tls.crt and its tls.key`;
@@ -70,13 +71,14 @@ function certificatesOf(tls: ServerTls): CommonTlsContext {
   );
   const name = tls.credentialName;
   if (name !== undefined) {
+    const ref = { name, namespace: tls.credentialNamespace };
     return {
-      tls_certificate_sds_secret_configs: [keyPairConfig(name)],
+      tls_certificate_sds_secret_configs: [keyPairConfig(ref)],
       ...(asksForClients
         ? {
             combined_validation_context: {
               default_validation_context: { match_typed_subject_alt_names: names },
-              validation_context_sds_secret_config: trustedCaConfig(name),
+              validation_context_sds_secret_config: trustedCaConfig(ref),
             },
           }
         : {}),

@@ -13,6 +13,7 @@ import type { MeshView } from "../model-view.ts";
 import type { MeshVirtualService } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
 import { connectionManager } from "./connection-manager.ts";
+import type { CredentialRef } from "./credentials.ts";
 import { isTerminated, missingCredential, serverTransport } from "./gateway-tls.ts";
 import {
   autoPassthroughChains,
@@ -50,7 +51,7 @@ const HTTP_ALPN = ["h2", "http/1.1"];
 /** The ports that the Gateways give a gateway pod, by number. What lacks its Secret is left out. */
 export function gatewayPorts(model: MeshModel, node: ProxyNode): readonly GatewayPort[] {
   const ports = new Map<number, GatewayPort>();
-  for (const gateway of gatewaysOf(model.gateways, node.labels)) {
+  for (const gateway of gatewaysOf(model.gateways, node)) {
     for (const server of gateway.servers) {
       if (missingCredential(server, model.credentials, node.namespace) !== undefined) continue;
       const servers = ports.get(server.port)?.servers ?? [];
@@ -61,9 +62,13 @@ export function gatewayPorts(model: MeshModel, node: ProxyNode): readonly Gatewa
 }
 
 /** The credential names that a gateway pod's servers ask for. */
-export function gatewayCredentials(model: MeshModel, node: ProxyNode): readonly string[] {
-  return gatewaysOf(model.gateways, node.labels).flatMap(({ servers }) =>
-    servers.flatMap(({ tls }) => tls?.credentialName ?? []),
+export function gatewayCredentials(model: MeshModel, node: ProxyNode): readonly CredentialRef[] {
+  return gatewaysOf(model.gateways, node).flatMap(({ servers }) =>
+    servers.flatMap(({ tls }) =>
+      tls?.credentialName === undefined
+        ? []
+        : [{ name: tls.credentialName, namespace: tls.credentialNamespace }],
+    ),
   );
 }
 

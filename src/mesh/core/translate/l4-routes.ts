@@ -7,7 +7,12 @@ import type { Destination } from "../model-istio.ts";
 import type { MeshView } from "../model-view.ts";
 import type { MeshVirtualService, TcpRoute, TlsRoute } from "../model-virtual-services.ts";
 import { ACCESS_LOG } from "./access-log.ts";
-import { meshServerName, outboundClusterName } from "./names.ts";
+import {
+  BLACK_HOLE_CLUSTER,
+  INVALID_BACKEND,
+  meshServerName,
+  outboundClusterName,
+} from "./names.ts";
 import { policyFor, tcpIdleTimeoutMs } from "./traffic-policy.ts";
 
 type Filter = MessageTypes["envoy.config.listener.v3.Filter"];
@@ -133,6 +138,7 @@ function idleTimeoutMs(
 /** The filters that pass a connection on to one of the targets, by weight. */
 export function passedOn(targets: Targets, view: MeshView, client: L4Client): Filter[] {
   const clusterOf = ({ host, port, subset }: Destination): string => {
+    if (host === INVALID_BACKEND) return BLACK_HOLE_CLUSTER;
     const ports = view.serviceByHost.get(host)?.ports ?? [];
     const only = ports.length === 1 ? ports[0]?.number : undefined;
     return outboundClusterName(host, port?.number ?? only ?? client.server.port, subset);

@@ -1,9 +1,10 @@
 import { type MessageTypes, unpackAny } from "../../../xds/index.ts";
+import { INVALID_BACKEND } from "./names.ts";
 
 type Listener = MessageTypes["envoy.config.listener.v3.Listener"];
 type RouteConfiguration = MessageTypes["envoy.config.route.v3.RouteConfiguration"];
 
-/** Every cluster that the routes name, weighted and mirror clusters included. */
+/** Every cluster that the routes name and need, weighted and mirror clusters included. */
 export function namedClusters(config: RouteConfiguration): ReadonlySet<string> {
   const names = new Set<string>();
   for (const host of config.virtual_hosts ?? []) {
@@ -15,6 +16,7 @@ export function namedClusters(config: RouteConfiguration): ReadonlySet<string> {
       }
     }
   }
+  names.delete(INVALID_BACKEND);
   return names;
 }
 

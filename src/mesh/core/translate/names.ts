@@ -1,3 +1,5 @@
+import type { RouteOrigin } from "../model-istio.ts";
+
 /** `outbound|9080|v1|reviews.default.svc.cluster.local`; the subset is empty for the whole service. */
 export function outboundClusterName(host: string, port: number, subset = ""): string {
   return `outbound|${port}|${subset}|${host}`;
@@ -26,6 +28,17 @@ export function configPath(kind: string, source: { namespace: string; name: stri
   return `/apis/networking.istio.io/v1/namespaces/${source.namespace}/${kind}/${source.name}`;
 }
 
+/** As `configPath`, of a route of Gateway API. */
+export function routeConfigPath({ kind, namespace, name }: RouteOrigin): string {
+  const group = "gateway.networking.k8s.io/v1";
+  return `/apis/${group}/namespaces/${namespace}/${kind.toLowerCase()}/${name}`;
+}
+
+/**
+ * The cluster of a destination that a route may not have (Gateway API): never there, and asked of
+ * nobody. As a host it is a name that no resource can hold.
+ */
+export const INVALID_BACKEND = "(invalid backend)";
 /** Cluster without endpoints: where traffic goes that has no place to go. */
 export const BLACK_HOLE_CLUSTER = "BlackHoleCluster";
 /** Where traffic goes on to that nobody knows, where that is allowed. */

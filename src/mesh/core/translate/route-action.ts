@@ -41,6 +41,8 @@ const REDIRECT_CODES: Readonly<Record<number, 0 | 1 | 2 | 3 | 4>> = {
   307: 3,
   308: 4,
 };
+/** RouteAction.ClusterNotFoundResponseCode */
+const INTERNAL_SERVER_ERROR = 2;
 /** Name of the fault filter, as key of per-route configuration. */
 export const FAULT_FILTER = "envoy.filters.http.fault";
 const FAULT = "envoy.extensions.filters.http.fault.v3.HTTPFault";
@@ -98,6 +100,9 @@ export function routeAction(
       ...retryFields(route.retries),
       ...mirrorFields(route, clusterOf),
       ...(isHashed ? { hash_policy: hashing } : {}),
+      ...(route.failsWith500 === true
+        ? { cluster_not_found_response_code: INTERNAL_SERVER_ERROR }
+        : {}),
     },
     ...mergedHeaders(route, only),
     ...filterFields(route),
@@ -308,7 +313,14 @@ function redirectAction(redirect: HttpRedirect): RedirectAction {
     response_code: REDIRECT_CODES[redirect.redirectCode ?? 301] ?? 0,
     ...(authority ? { host_redirect: authority } : {}),
     ...(scheme ? { scheme_redirect: scheme } : {}),
-    ...pathRedirect(uri),
+    ...(redirect.uriRegexRewrite === undefined
+      ? pathRedirect(uri)
+      : {
+          regex_rewrite: {
+            pattern: { regex: redirect.uriRegexRewrite.match },
+            substitution: redirect.uriRegexRewrite.rewrite,
+          },
+        }),
     ...portRedirect(redirect),
   };
 }

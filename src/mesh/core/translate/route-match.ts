@@ -1,5 +1,5 @@
 import type { MessageTypes } from "../../../xds/index.ts";
-import type { HttpMatchRequest, StringMatch } from "../model-istio.ts";
+import type { HttpMatchRequest, PathMatch, StringMatch } from "../model-istio.ts";
 import { compare } from "../model-object.ts";
 
 type RouteMatch = MessageTypes["envoy.config.route.v3.RouteMatch"];
@@ -38,8 +38,11 @@ export function isCatchAll(match: HttpMatchRequest | undefined): boolean {
   return anyPath && routeMatch(match).headers === undefined && isEmpty(match.queryParams);
 }
 
-function pathMatch(uri: StringMatch | undefined): RouteMatch {
+function pathMatch(uri: PathMatch | undefined): RouteMatch {
   if (uri?.exact !== undefined) return { path: uri.exact };
+  if (uri?.isSegmentPrefix === true && uri.prefix !== undefined && uri.prefix !== "/") {
+    return { path_separated_prefix: uri.prefix };
+  }
   if (uri?.prefix !== undefined) return { prefix: uri.prefix };
   if (uri?.suffix !== undefined) return { safe_regex: { regex: `.*${literal(uri.suffix)}` } };
   if (uri?.regex !== undefined && uri.regex !== "*") return { safe_regex: { regex: uri.regex } };

@@ -122,7 +122,7 @@ function ownTls(tls: ClientTlsSettings, peer: MeshPeer): TransportSocket {
   );
   return socket(sni, {
     ...(isMutual && credential !== undefined
-      ? { tls_certificate_sds_secret_configs: [keyPairConfig(credential)] }
+      ? { tls_certificate_sds_secret_configs: [keyPairConfig({ name: credential })] }
       : {}),
     ...(isMutual && credential === undefined
       ? {
@@ -149,7 +149,7 @@ function ownTls(tls: ClientTlsSettings, peer: MeshPeer): TransportSocket {
               validation_context_sds_secret_config:
                 credential === undefined
                   ? { name: SYSTEM_ROOTS, sds_config: ADS }
-                  : trustedCaConfig(credential),
+                  : trustedCaConfig({ name: credential }),
             },
           }),
   });

@@ -5,7 +5,7 @@ import type { Destination, HttpMatchRequest, HttpRoute } from "../model-istio.ts
 import type { MeshVirtualService } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
 import { hashPolicies } from "./consistent-hash.ts";
-import { configPath, outboundClusterName } from "./names.ts";
+import { configPath, INVALID_BACKEND, outboundClusterName, routeConfigPath } from "./names.ts";
 import { type ClusterNamer, routeAction } from "./route-action.ts";
 import { isCatchAll, routeMatch } from "./route-match.ts";
 
@@ -107,7 +107,11 @@ function routeOf(
     ...routeAction(rule, envoyMatch, to.clusterOf, to.hashing),
     metadata: {
       filter_metadata: {
-        istio: structFromJson({ config: configPath("virtual-service", virtualService) }),
+        istio: structFromJson({
+          config: rule.origin
+            ? routeConfigPath(rule.origin)
+            : configPath("virtual-service", virtualService),
+        }),
       },
     },
   };
@@ -116,6 +120,7 @@ function routeOf(
 /** A destination without a port means the service's only port, else the port that was asked for. */
 function clusterNamer(model: MeshModel, listenerPort: number): ClusterNamer {
   return ({ host, port, subset }: Destination) => {
+    if (host === INVALID_BACKEND) return INVALID_BACKEND;
     const service = model.serviceByHost.get(host);
     const only = service?.ports.length === 1 ? service.ports[0]?.number : undefined;
     return outboundClusterName(host, port?.number ?? only ?? listenerPort, subset);

@@ -19,6 +19,13 @@ const NOTHING: MeshObjects = {
   requestAuthentications: [],
   authorizationPolicies: [],
   telemetries: [],
+  gatewayClasses: [],
+  kubernetesGateways: [],
+  httpRoutes: [],
+  grpcRoutes: [],
+  tcpRoutes: [],
+  tlsRoutes: [],
+  referenceGrants: [],
 };
 
 /** A mesh of these objects and nothing else. */
@@ -234,4 +241,38 @@ export function reviewsSubsets(): KubeObject {
       subsets: ["v1", "v2", "v3"].map((version) => ({ name: version, labels: { version } })),
     },
   );
+}
+
+/** An object of Gateway API; `spec` as written. */
+export function gatewayApi(kind: string, named: Named, spec: object): KubeObject {
+  return object("gateway.networking.k8s.io/v1", kind, named, {
+    metadata: { generation: 1 },
+    spec,
+  });
+}
+
+/** A Gateway of Gateway API, of the class `serin`, and the class itself. */
+export function kubernetesGateway(
+  named: Named,
+  listeners: readonly object[],
+  more: object = {},
+): Partial<MeshObjects> {
+  return {
+    gatewayClasses: [
+      {
+        apiVersion: "gateway.networking.k8s.io/v1",
+        kind: "GatewayClass",
+        metadata: { name: "serin", generation: 1 },
+        spec: { controllerName: "serin.dev/gateway-controller" },
+      },
+    ],
+    kubernetesGateways: [
+      gatewayApi("Gateway", named, { gatewayClassName: "serin", listeners, ...more }),
+    ],
+  };
+}
+
+/** A namespace with labels. */
+export function namespace(name: string, labels: StringMap = {}): KubeObject {
+  return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } };
 }

@@ -10,6 +10,8 @@ import { CLUSTER_TYPE, ENDPOINT_TYPE, ROUTE_TYPE, XDS_TYPES } from "../../../../
 import {
   destinationRule,
   gateway,
+  gatewayApi,
+  kubernetesGateway,
   mesh,
   meshConfig,
   peerAuthentication,
@@ -34,6 +36,12 @@ const NODES = [
     "gw-1-a",
     "10.0.1.8",
     { LABELS: { istio: "ingressgateway" }, HTTP_PROXY_PORT: "" },
+    "router",
+  ),
+  nodeOf(
+    "k-1-a",
+    "10.0.1.7",
+    { LABELS: { "gateway.networking.k8s.io/gateway-name": "k" }, HTTP_PROXY_PORT: "" },
     "router",
   ),
 ];
@@ -63,6 +71,20 @@ const slot = {
   peer: fc.record({ mode: fc.constantFrom("STRICT", "DISABLE") }),
   entry: fc.record({ of: fc.nat(1), address: fc.constantFrom("1.2.3.4", "1.2.3.5") }),
   gateway: fc.record({ port: fc.constantFrom(80, 81) }),
+  listener: fc.record({
+    port: fc.constantFrom(80, 81),
+    protocol: fc.constantFrom("HTTP", "TCP"),
+    from: fc.constantFrom("All", "Same"),
+  }),
+  httpRoute: fc.record({
+    of: fc.nat(2),
+    to: fc.nat(3),
+    parent: fc.constantFrom("Gateway", "Service"),
+    namespace: fc.constantFrom("default", "other"),
+    weight: fc.constantFrom(0, 1),
+  }),
+  tcpRoute: fc.record({ of: fc.nat(1), to: fc.nat(3) }),
+  grant: fc.record({ kind: fc.constantFrom("HTTPRoute", "TCPRoute") }),
   telemetry: fc.record({ percent: fc.constantFrom(1, 100) }),
   settings: fc.record({
     traces: fc.boolean(),
@@ -194,6 +216,60 @@ function objectsOf(kind: Kind, value: NonNullable<Change["value"]>): Partial<Mes
               servers: [
                 { port: { number: value["port"], name: "http", protocol: "HTTP" }, hosts: ["*"] },
               ],
+            },
+          ),
+        ],
+      };
+    case "listener":
+      return kubernetesGateway({ name: "k" }, [
+        {
+          name: "l",
+          port: value["port"],
+          protocol: value["protocol"],
+          allowedRoutes: { namespaces: { from: value["from"] } },
+        },
+      ]);
+    case "httpRoute": {
+      const parent =
+        value["parent"] === "Gateway"
+          ? { name: "k", namespace: "default" }
+          : { group: "", kind: "Service", name, namespace: "default" };
+      const to = (of: unknown) => ({ name: `s${of}`, namespace: "default", port: 80 });
+      const backendRefs = [{ ...to(value["to"]), weight: value["weight"] }, to(0)];
+      return {
+        httpRoutes: [
+          gatewayApi(
+            "HTTPRoute",
+            { name, namespace: String(value["namespace"]) },
+            { parentRefs: [parent], rules: [{ backendRefs }] },
+          ),
+        ],
+      };
+    }
+    case "tcpRoute":
+      return {
+        tcpRoutes: [
+          gatewayApi(
+            "TCPRoute",
+            { name },
+            {
+              parentRefs: [{ name: "k" }],
+              rules: [{ backendRefs: [{ name: `s${value["to"]}`, port: 80 }] }],
+            },
+          ),
+        ],
+      };
+    case "grant":
+      return {
+        referenceGrants: [
+          gatewayApi(
+            "ReferenceGrant",
+            { name: "g" },
+            {
+              from: [
+                { group: "gateway.networking.k8s.io", kind: value["kind"], namespace: "other" },
+              ],
+              to: [{ group: "", kind: "Service" }],
             },
           ),
         ],
