@@ -15,6 +15,7 @@ import { type Clock, createLogger, type LogLevel } from "../runtime/index.ts";
 import { publishControlPlane, ROOT_NAMESPACE, TRUST_DOMAIN } from "./control-plane.ts";
 import { rememberNetwork } from "./network-mode.ts";
 import { preferredPorts, rememberPorts } from "./platform-ports.ts";
+import { serinVersion } from "./serin-version.ts";
 
 export interface PlatformOptions {
   readonly dataDir: string;
@@ -86,6 +87,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       reach: (port) => cluster.reach(port),
       interceptionMode: options.network === "netns" ? "REDIRECT" : "NONE",
       accessLog: true,
+      version: serinVersion(),
     });
     stops.push(() => controlPlane.stop());
     const publisher = startRootCertificatePublisher({

@@ -39,6 +39,17 @@ export interface Connection {
 export type AdsEvent =
   | { readonly kind: "connected" | "disconnected" | "progress"; readonly connection: Connection }
   | {
+      /** Its turn has come to be brought a push. */
+      readonly kind: "dequeued";
+      readonly connection: Connection;
+      readonly push: number;
+    }
+  | {
+      /** What it is to have could not be made: it keeps what it has. */
+      readonly kind: "failed";
+      readonly connection: Connection;
+    }
+  | {
       readonly kind: "sent";
       readonly connection: Connection;
       readonly response: SessionResponse;
@@ -188,6 +199,7 @@ class AdsStream {
     } catch (error) {
       // The proxy keeps what it has; others must not suffer.
       logger.error({ proxy: connection.node.id, reason: messageOf(error) }, "translation failed");
+      this.#shared.options.onEvent({ kind: "failed", connection });
       return false;
     }
     if (resources === this.#checked) {
@@ -213,6 +225,7 @@ class AdsStream {
     this.#ready = undefined;
     if (ready !== undefined) {
       const { resources, push } = ready;
+      this.#shared.options.onEvent({ kind: "dequeued", connection, push });
       const isSame = resources === connection.resources;
       connection.resources = resources;
       if (!isSame) this.#refreshCredentials(connection);

@@ -60,6 +60,8 @@ export interface CertificateAuthority {
   readonly trustDomain: string;
   /** The roots to trust, one after the other: during a rotation the old and the new one. */
   readonly rootCertificatePem: string;
+  /** The certificate that signs, and those between it and a root. */
+  readonly chainPem: string;
   /**
    * Goes over to what a Secret holds, without a moment in which a peer is not trusted: its roots are
    * trusted at once beside those there are, it signs after the overlap, and the roots that it does not
@@ -162,6 +164,9 @@ export async function createCertificateAuthority(
     trustDomain,
     get rootCertificatePem() {
       return roots.join("");
+    },
+    get chainPem() {
+      return `${issuer.certificatePem}\n${issuer.chainPem}`;
     },
     adopt,
     onChange: (listener) => void listeners.add(listener),

@@ -133,7 +133,7 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
       if (event.kind === "rejected") {
         reportRejection(event.connection, event.typeUrl, event.message);
       }
-      if (event.kind !== "sent") settleSoon();
+      if (event.kind !== "sent" && event.kind !== "dequeued") settleSoon();
     },
     model: () => model,
     objects: () => objects,

@@ -13,6 +13,7 @@ import { startDebugServer } from "./debug.ts";
 import { type ControlPlaneMetrics, createControlPlaneMetrics } from "./debug-metrics.ts";
 import { startGrpcServer } from "./grpc-server.ts";
 import type { Authenticator, SecretSource } from "./identity.ts";
+import { loadReportingService } from "./load-reports.ts";
 import { metricsService, type ProxyTelemetry } from "./metrics-service.ts";
 import { createRouteStatusWriter } from "./route-status.ts";
 import { createSecretSource } from "./secret-source.ts";
@@ -47,6 +48,8 @@ export interface ControlPlaneOptions {
   readonly accessLog: boolean;
   /** How long workload certificates live, and roots overlap when they change. */
   readonly certificates?: Pick<CertificateAuthorityOptions, "certificateLifetimeMs" | "overlapMs">;
+  /** Of Serin, for `pilot_info`. */
+  readonly version?: string;
   /** The sidecar's image; `docker.io/serin/proxy` of this version by default. */
   readonly proxyImage?: string;
   /** Who checks tokens and issues certificates, in place of the control plane's own authority. */
@@ -85,7 +88,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       follower.stop();
       authority.stop();
     });
-    const metrics = createControlPlaneMetrics(clock, () => authority.rootCertificatePem);
+    const metrics = createControlPlaneMetrics(clock, {
+      rootsPem: () => authority.rootCertificatePem,
+      chainPem: () => authority.chainPem,
+      connections: () => ads.connections(),
+      model: () => pusher.model(),
+      version: options.version ?? "unknown",
+    });
     const identity = options.identity ?? ownIdentity(authority, options, metrics, stops);
     const ads = createAds({
       ...{ logger, clock },
@@ -114,7 +123,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       onPublish: (push) => metrics.onPublish(push),
     });
     stops.push(() => writer.stop());
-    const methods = [...ads.methods, metricsService({ telemetry, clock, logger })];
+    const methods = [
+      ...ads.methods,
+      metricsService({ telemetry, clock, logger }),
+      loadReportingService({ logger, onReport: metrics.onLoadReport }),
+    ];
     const grpc = await startGrpcServer({ host, port: options.ports.xds, methods });
     stops.push(async () => {
       ads.stop();

@@ -8,7 +8,10 @@ import {
   ROUTE_TYPE,
   SECRET_TYPE,
 } from "../xds/index.ts";
-import type { AdsEvent } from "./ads-server.ts";
+import type { AdsEvent, Connection } from "./ads-server.ts";
+import type { MeshModel } from "./core/model.ts";
+import { statisticsOf } from "./core/model-statistics.ts";
+import type { LoadReport } from "./load-reports.ts";
 
 /** Short names of the types, as Istio's metrics and syncz have them. */
 export const SHORT_TYPE: Readonly<Record<string, string>> = {
@@ -19,6 +22,7 @@ export const SHORT_TYPE: Readonly<Record<string, string>> = {
   [SECRET_TYPE]: "sds",
 };
 const CONVERGENCE_BUCKETS_S = [0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10, 20, 30];
+const MAX_LOAD_CLUSTERS = 10_000;
 /** Pushes whose time is remembered. */
 const MAX_PUSHES = 1000;
 
@@ -30,14 +34,27 @@ export interface ControlPlaneMetrics {
   onCertificate(outcome: "asked" | "issued" | "failed"): void;
   /** A token proved nobody. */
   onUnauthenticated(): void;
+  /** A client said what it sent to a cluster. */
+  onLoadReport(report: LoadReport): void;
   /** Prometheus text. */
   text(): Promise<string>;
 }
 
+/** What is looked at whenever somebody reads the metrics. */
+export interface MetricSources {
+  /** The roots in use, PEM. */
+  rootsPem(): string;
+  /** The chain that issues certificates, PEM. */
+  chainPem(): string;
+  connections(): readonly Connection[];
+  model(): MeshModel | undefined;
+  /** Of Serin. */
+  readonly version: string;
+}
+
 export function createControlPlaneMetrics(
   clock: Clock,
-  /** The roots in use, PEM. */
-  rootsPem: () => string = () => "",
+  sources: MetricSources,
 ): ControlPlaneMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -56,16 +73,47 @@ export function createControlPlaneMetrics(
     "citadel_server_authentication_failure_count",
     "Streams whose token proved nobody.",
   );
-  new Gauge({
-    name: "citadel_server_root_cert_expiry_timestamp",
-    help: "When the first of the trusted root certificates ends, seconds since the epoch.",
+  const expiry = (name: string, help: string, pemOf: () => string): void => {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        const endMs = firstEndMs(pemOf());
+        if (endMs !== undefined) this.set(endMs / 1000);
+      },
+    });
+  };
+  expiry(
+    "citadel_server_root_cert_expiry_timestamp",
+    "When the first of the trusted root certificates ends, seconds since the epoch.",
+    sources.rootsPem,
+  );
+  expiry(
+    "citadel_server_cert_chain_expiry_timestamp",
+    "When the first certificate of the issuing chain ends, seconds since the epoch.",
+    sources.chainPem,
+  );
+  addModelMetrics(registry, sources);
+  addRefusalMetrics(registry, sources);
+  const loads = new Counter({
+    name: "serin_lrs_requests_total",
+    help: "Requests that clients reported by the load reporting service, by cluster and outcome.",
+    labelNames: ["cluster", "outcome"],
     registers,
-    collect() {
-      const pems = rootsPem().match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
-      const ends = (pems ?? []).map((pem) => new X509Certificate(pem).validToDate.getTime());
-      if (ends.length > 0) this.set(Math.min(...ends) / 1000);
-    },
   });
+  const loadClusters = new Set<string>();
+  const internalErrors = counter(
+    "pilot_total_xds_internal_errors",
+    "Total number of internal XDS errors in this control plane.",
+  );
+  const queueTime = new Histogram({
+    name: "pilot_proxy_queue_time",
+    help: "Time in seconds a proxy waits for its turn between a config change and being sent it.",
+    buckets: CONVERGENCE_BUCKETS_S,
+    registers,
+  });
+  const triggers = counter("pilot_push_triggers", "Total number of times a push was triggered.");
   const pushTime = new Histogram({
     name: "pilot_xds_push_time",
     help: "Seconds between a config change and the response of that type being sent to a proxy.",
@@ -110,7 +158,11 @@ export function createControlPlaneMetrics(
         pushes.inc({ type });
         const startMs = publishedMs.get(Number(event.response.version));
         if (startMs !== undefined) pushTime.observe({ type }, (clock.nowMs() - startMs) / 1000);
-      } else if (event.kind === "rejected") {
+      } else if (event.kind === "dequeued") {
+        const startMs = publishedMs.get(event.push);
+        if (startMs !== undefined) queueTime.observe((clock.nowMs() - startMs) / 1000);
+      } else if (event.kind === "failed") internalErrors.inc();
+      else if (event.kind === "rejected") {
         rejects.inc({ type: SHORT_TYPE[event.typeUrl] ?? "other" });
       } else {
         const push = session.ackedPush();
@@ -121,6 +173,7 @@ export function createControlPlaneMetrics(
       }
     },
     onPublish(push) {
+      triggers.inc();
       publishedMs.set(push, clock.nowMs());
       publishedMs.delete(push - MAX_PUSHES);
     },
@@ -130,6 +183,105 @@ export function createControlPlaneMetrics(
       else failed.inc();
     },
     onUnauthenticated: () => unauthenticated.inc(),
+    onLoadReport({ cluster: name, issued, succeeded, failed: errors, dropped }) {
+      // Clients name them: a bound keeps one of them from filling the memory.
+      const isKnown = loadClusters.has(name) || loadClusters.size < MAX_LOAD_CLUSTERS;
+      if (isKnown) loadClusters.add(name);
+      const cluster = isKnown ? name : "overflow";
+      const counts = { issued, success: succeeded, error: errors, dropped };
+      for (const [outcome, count] of Object.entries(counts)) loads.inc({ cluster, outcome }, count);
+    },
     text: () => registry.metrics(),
   };
+}
+
+function firstEndMs(pem: string): number | undefined {
+  const pems = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  const ends = pems.map((each) => new X509Certificate(each).validToDate.getTime());
+  return ends.length === 0 ? undefined : Math.min(...ends);
+}
+
+const MODEL_METRICS = [
+  ["pilot_services", "Total services known to the control plane.", "services"],
+  ["pilot_virt_services", "Total virtual services known to the control plane.", "virtualServices"],
+  ["pilot_no_ip", "Pods that have no address, possibly invalid.", "withoutAddress"],
+  [
+    "pilot_eds_no_instances",
+    "Number of service ports without a ready instance.",
+    "withoutInstances",
+  ],
+  [
+    "pilot_endpoint_not_ready",
+    "Endpoints found in an unready state that get no traffic.",
+    "endpointsNotReady",
+  ],
+  [
+    "pilot_vservice_dup_domain",
+    "Virtual services with duplicate domains in the mesh.",
+    "duplicateDomains",
+  ],
+  [
+    "pilot_conflict_inbound_listener",
+    "Number of conflicting inbound listeners.",
+    "inboundConflicts",
+  ],
+  [
+    "pilot_conflict_outbound_listener_tcp_over_current_tcp",
+    "Number of conflicting tcp listeners with current tcp listener.",
+    "outboundTcpConflicts",
+  ],
+  [
+    "pilot_conflict_outbound_listener_http_over_current_tcp",
+    "Number of conflicting wildcard http listeners with current wildcard tcp listener.",
+    "outboundHttpConflicts",
+  ],
+  [
+    "pilot_total_rejected_configs",
+    "Number of configurations that are left out or do nothing.",
+    "rejectedConfigs",
+  ],
+] as const;
+
+function addModelMetrics(registry: Registry, { model, version }: MetricSources): void {
+  const registers = [registry];
+  let known: { model: MeshModel; statistics: ReturnType<typeof statisticsOf> } | undefined;
+  for (const [name, help, field] of MODEL_METRICS) {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        const current = model();
+        if (current === undefined) return;
+        if (known?.model !== current) {
+          known = { model: current, statistics: statisticsOf(current) };
+        }
+        this.set(known.statistics[field]);
+      },
+    });
+  }
+  const info = new Gauge({
+    name: "pilot_info",
+    help: "Version and build information of the control plane.",
+    labelNames: ["version"],
+    registers,
+  });
+  info.set({ version }, 1);
+}
+
+/** How many connected proxies refuse something of a type that they are still meant to have. */
+function addRefusalMetrics(registry: Registry, { connections }: MetricSources): void {
+  for (const [typeUrl, type] of Object.entries(SHORT_TYPE)) {
+    new Gauge({
+      name: `pilot_xds_${type}_reject`,
+      help: `Proxies that refuse ${type.toUpperCase()} configuration now.`,
+      registers: [registry],
+      collect() {
+        const refusing = connections().filter(({ session }) =>
+          session.progress().some((each) => each.typeUrl === typeUrl && each.rejected.length > 0),
+        );
+        this.set(refusing.length);
+      },
+    });
+  }
 }

@@ -88,13 +88,20 @@ export function metricsService(options: MetricsServiceOptions): GrpcMethod {
   };
 }
 
+const ENVOY_PREFIX = "istio.";
+
 /** io.prometheus.client.MetricType, as in the .proto. Summaries and untyped metrics are left out. */
 function seriesOf(family: io_prometheus_client_MetricFamily): readonly ProxySeries[] {
-  const name = family.name ?? "";
+  const given = family.name ?? "";
+  // As a stock Envoy calls what it counts by the control plane's word (`withEnvoyStats`).
+  const isFromEnvoy = given.startsWith(ENVOY_PREFIX);
+  const name = isFromEnvoy ? `istio_${given.slice(ENVOY_PREFIX.length)}` : given;
   return (family.metric ?? []).flatMap((metric) => {
     const value = sampleOf(metric);
     if (value === undefined || name === "") return [];
-    const labels = (metric.label ?? []).map((pair) => [pair.name ?? "", pair.value ?? ""] as const);
+    const labels = (metric.label ?? []).map(
+      (pair) => [pair.name ?? "", pair.value || (isFromEnvoy ? "unknown" : "")] as const,
+    );
     return [{ name, labels: Object.fromEntries(labels), value }];
   });
 }

@@ -29,7 +29,7 @@ for (const apiType of ["GRPC", "DELTA_GRPC"] as const) {
     await startApplication(t, net.ip(12), net.appPort, "v2");
     // v1 has one of our sidecars and takes nothing but mutual TLS, v2 has none.
     await startOurSidecar(t, cluster, net);
-    await startEnvoy(t, cluster, net, apiType);
+    const adminPort = await startEnvoy(t, cluster, net, apiType);
     const ask = client(t, net);
     await eventually("the first answer", async () => (await ask()).status === 200);
 
@@ -65,6 +65,64 @@ for (const apiType of ["GRPC", "DELTA_GRPC"] as const) {
     const { requests, failures } = await load.stop();
     assert.deepEqual(failures, []);
     assert.ok(requests > 200, `only ${requests} requests`);
+    await checkIstioMetrics(cluster, ask, `http://${net.ip(2)}:${adminPort}/stats/prometheus`);
+  });
+}
+
+/**
+ * A stock Envoy makes Istio's metrics because the control plane told it how, for whoever scrapes it,
+ * and for the control plane itself; and it reports its loads.
+ */
+async function checkIstioMetrics(cluster: MeshCluster, ask: Ask, statsUrl: string): Promise<void> {
+  const text = await (await fetch(statsUrl)).text();
+  const wanted = {
+    reporter: "source",
+    request_protocol: "http",
+    response_code: "200",
+    response_flags: "-",
+    source_workload: "caller-5d8f-envoy",
+    source_app: "caller",
+    destination_workload: POD_V1,
+    destination_workload_namespace: "default",
+    destination_version: "v1",
+    destination_app: "reviews",
+    destination_service: "reviews.default.svc.cluster.local",
+    destination_service_name: "reviews",
+    destination_service_namespace: "default",
+    source_principal: "spiffe://cluster.local/ns/default/sa/caller",
+    destination_principal: "spiffe://cluster.local/ns/default/sa/bookinfo-reviews",
+  };
+  const lines = text.split("\n").filter((line) => line.startsWith("envoy_istio_requests_total{"));
+  const labelsOf = (line: string) =>
+    Object.fromEntries([...line.matchAll(/(\w+)="([^"]*)"/g)].map((match) => [match[1], match[2]]));
+  const series = lines.map((line) => ({
+    labels: labelsOf(line),
+    value: Number(line.split(" ")[1]),
+  }));
+  const v1 = series.find(
+    ({ labels }) => labels["destination_version"] === "v1" && labels["response_code"] === "200",
+  );
+  for (const [label, value] of Object.entries(wanted)) {
+    assert.equal(v1?.labels[label], value, `${label} in ${lines.join("\n")}`);
+  }
+  const v2 = series.find(({ labels }) => labels["destination_version"] === "v2");
+  assert.ok(v1 && v2 && v1.value > 100 && v2.value > 50, lines.join("\n"));
+  assert.match(text, /envoy_istio_request_duration_milliseconds_bucket\{[^}]*le="/);
+  await eventually("the stream of metrics", async () => {
+    const now = systemClock.nowMs();
+    const of = cluster.telemetry.increases("istio_requests_total", () => true, 60_000, now);
+    return of.some(
+      ({ labels }) =>
+        labels["destination_version"] === "v2" && labels["source_workload"] === CALLER,
+    );
+  });
+  await eventually("the report of loads", async () => {
+    // Envoy counts from when its report stream stands, which may be late.
+    await ask();
+    const metrics = await fetch(`http://127.0.0.1:${cluster.debugPort}/metrics`);
+    const load =
+      /serin_lrs_requests_total\{cluster="outbound\|9080\|v2\|reviews\.default\.svc\.cluster\.local",outcome="success"\} (\d+)/;
+    return Number(load.exec(await metrics.text())?.[1] ?? 0) > 0;
   });
 }
 
@@ -215,9 +273,32 @@ async function startEnvoy(
   cluster: MeshCluster,
   net: Loopback,
   apiType: "GRPC" | "DELTA_GRPC",
-): Promise<void> {
+): Promise<number> {
   const token = await cluster.token("caller", CALLER);
+  const adminPort = await freePort();
+  const grpcService = { envoy_grpc: { cluster_name: "xds-grpc" } };
+  const sink = "envoy.config.metrics.v3.MetricsServiceConfig";
   const bootstrap = {
+    admin: { address: { socket_address: { address: net.ip(2), port_value: adminPort } } },
+    stats_flush_interval: "0.5s",
+    stats_sinks: [
+      {
+        name: "envoy.stat_sinks.metrics_service",
+        typed_config: {
+          "@type": `type.googleapis.com/${sink}`,
+          grpc_service: grpcService,
+          transport_api_version: "V3",
+          emit_tags_as_labels: true,
+        },
+      },
+    ],
+    cluster_manager: {
+      load_stats_config: {
+        api_type: "GRPC",
+        transport_api_version: "V3",
+        grpc_services: [grpcService],
+      },
+    },
     node: {
       id: `sidecar~${net.ip(2)}~${CALLER}.default~default.svc.cluster.local`,
       cluster: "caller.default",
@@ -258,6 +339,7 @@ async function startEnvoy(
     assert.equal(child.exitCode, null, "Envoy ended");
     return await isOpen(net.ip(2), net.proxyPort);
   });
+  return adminPort;
 }
 
 function xdsCluster(port: number) {

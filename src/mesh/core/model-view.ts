@@ -23,6 +23,8 @@ export interface Client {
   readonly namespace: string;
   readonly labels: StringMap;
   readonly locality: Locality;
+  /** Whether clusters and endpoints must say what metrics are labelled with. */
+  readonly isEnvoy?: boolean;
 }
 
 /**
@@ -34,6 +36,7 @@ export function viewKey(model: MeshModel, client: Client): string {
   const { labels, selecting } = distinctionsOf(model);
   return JSON.stringify([
     client.role,
+    client.isEnvoy === true,
     client.namespace,
     localityText(client.locality),
     labels.map((key) => client.labels[key] ?? null),

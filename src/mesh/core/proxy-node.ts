@@ -24,12 +24,15 @@ export interface ProxyNode {
   readonly version?: string;
   /** `grpc`: the application itself is the client, and gets resources made for it (Istio). */
   readonly generator?: "grpc";
+  /** Whether it is a stock Envoy, which makes Istio's metrics only when it is told how. */
+  readonly isEnvoy?: true;
 }
 
 /** The part of envoy.config.core.v3.Node that counts, as decoded. */
 export interface NodeMessage {
   readonly id?: string | null | undefined;
   readonly metadata?: unknown;
+  readonly user_agent_name?: string | null | undefined;
   readonly user_agent_build_version?:
     | {
         readonly version?:
@@ -105,6 +108,7 @@ export function parseProxyNode(node: NodeMessage): ProxyNode {
     ...(clusterId === undefined ? {} : { clusterId }),
     ...(version === undefined ? {} : { version }),
     ...generatorOf(metadata),
+    ...(node.user_agent_name === "envoy" ? { isEnvoy: true } : {}),
   };
 }
 

@@ -17,6 +17,7 @@ import type { ProxyNode } from "./proxy-node.ts";
 import { changedNames } from "./resource-changes.ts";
 import { missingClusters, noteReferences } from "./snapshot-references.ts";
 import { type CredentialRef, credentialSecrets } from "./translate/credentials.ts";
+import { withEnvoyStats } from "./translate/envoy-stats.ts";
 import {
   gatewayCredentials,
   gatewayListener,
@@ -315,7 +316,7 @@ function translatorOf(
     const inbound = node.role === "sidecar" ? inboundPorts(view, node) : [];
     const gateway = node.role === "router" ? gatewayPorts(model, node) : [];
     const proxyPort = isBound ? node.httpProxyPort : undefined;
-    const listeners = [
+    const all = [
       // Binding the pod's ports would take them from the application whose traffic is redirected.
       ...(isRedirected(node)
         ? [
@@ -328,6 +329,8 @@ function translatorOf(
         ? []
         : [httpProxyListener({ ...node, labels: client.labels }, proxyPort, options, model)]),
     ];
+    const pod = model.workloads.get(`${node.namespace}/${node.name}`);
+    const listeners = node.isEnvoy === true ? all.map((each) => withEnvoyStats(each, pod)) : all;
     const routes = [
       ...outbound,
       ...gateway.flatMap((port) => gatewayRoutes(port, node, view).map(encoded)),
@@ -565,13 +568,15 @@ function credentialNames(
 }
 
 /** What the API says of a pod's labels counts; a proxy may still tell older ones. */
-function clientOf(model: MeshModel, { role, namespace, name, labels }: ProxyNode): Client {
+function clientOf(model: MeshModel, node: ProxyNode): Client {
+  const { role, namespace, name, labels, isEnvoy = false } = node;
   const pod = model.workloads.get(`${namespace}/${name}`);
   return {
     role,
     namespace,
     labels: pod?.labels ?? labels,
     locality: pod?.locality ?? NOWHERE,
+    isEnvoy,
   };
 }
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import { createTelemetryStore } from "../../../src/analysis/index.ts";
+import { createTelemetryStore, type TelemetryStore } from "../../../src/analysis/index.ts";
 import {
   allCustomResourceDefinitions,
   type KubeObject,
@@ -18,6 +18,9 @@ import { createLogger, systemClock } from "../../../src/runtime/index.ts";
 export interface MeshCluster {
   readonly api: ApiServer["local"];
   readonly xdsPort: number;
+  readonly debugPort: number;
+  /** What proxies streamed. */
+  readonly telemetry: TelemetryStore;
   apply(type: ResourceType, object: KubeObject): Promise<void>;
   /** A token of a service account, as its projected volume would hold it. */
   token(serviceAccount: string, podName: string): Promise<string>;
@@ -43,9 +46,10 @@ export async function startMeshCluster(t: TestContext): Promise<MeshCluster> {
     metadata: { name: "istio-system" },
   });
   const store = createClientStore({ kubeconfigPath: server.kubeconfigPath });
+  const telemetry = createTelemetryStore({ retentionMs: 60_000, clock: systemClock });
   const controlPlane = await startControlPlane({
     store,
-    telemetry: createTelemetryStore({ retentionMs: 60_000, clock: systemClock }),
+    telemetry,
     logger,
     clock: systemClock,
     host: "127.0.0.1",
@@ -63,6 +67,8 @@ export async function startMeshCluster(t: TestContext): Promise<MeshCluster> {
   return {
     api,
     xdsPort: controlPlane.ports.xds,
+    debugPort: controlPlane.ports.debug,
+    telemetry,
     async apply(type, object) {
       const { namespace, name } = object.metadata;
       const old = await api.get(type, { namespace, name });

@@ -185,6 +185,31 @@ test("faults are injected by percentage, delays too", async (t) => {
   await until("503", async () => (await client.count(20))["UNAVAILABLE"] === 20);
 });
 
+test("what clients sent where is reported, and counted", async (t) => {
+  const world = await grpcWorld();
+  await world.reset();
+  await startEcho(t, world.ip(10), world.port, ({ metadata }) =>
+    metadata.get("ill").length > 0 ? status.INTERNAL : "v1",
+  );
+  await world.applyEcho([{}]);
+  const client = world.client();
+  const counted = async (outcome: string): Promise<number> => {
+    const cluster = "outbound\\|7070\\|\\|echo\\.default\\.svc\\.cluster\\.local";
+    const line = `^serin_lrs_requests_total\\{cluster="${cluster}",outcome="${outcome}"\\} (\\d+)$`;
+    return Number(new RegExp(line, "m").exec(await world.metrics())?.[1] ?? 0);
+  };
+  await until("the channel", async () => (await client.say()).text === "v1");
+  const before = { success: await counted("success"), error: await counted("error") };
+  await client.count(30);
+  await client.count(20, { ill: "yes" });
+  await until(
+    "the report",
+    async () =>
+      (await counted("success")) >= before.success + 30 &&
+      (await counted("error")) >= before.error + 20,
+  );
+});
+
 test("endpoints come and go without a failed call", async (t) => {
   const world = await grpcWorld();
   await world.reset();
@@ -225,39 +250,43 @@ test("a host that fails its calls is ejected; too many calls at once are refused
     for (const each of waiting.splice(0)) each();
   };
   t.after(release);
-  await startEcho(t, world.ip(10), world.port, async ({ metadata }) => {
+  await startEcho(t, world.ip(20), world.port, async ({ metadata }) => {
     if (metadata.get("wait").length > 0)
       await new Promise<void>((resolve) => waiting.push(resolve));
     return "v1";
   });
-  await startEcho(t, world.ip(11), world.port, () => (isIll ? status.INTERNAL : "v2"));
-  await world.applyEcho([{}, {}]);
+  await startEcho(t, world.ip(21), world.port, () => (isIll ? status.INTERNAL : "v2"));
+  const [v1, v2] = [{ ip: world.ip(20) }, { ip: world.ip(21) }];
+  await world.applyEcho([v1, v2], "ill");
   const rule = (trafficPolicy: object) =>
-    destinationRule(ECHO, { host: HOST, subsets, trafficPolicy });
+    destinationRule({ name: "ill" }, { host: "ill", trafficPolicy });
   const outlierDetection = {
     ...{ consecutive5xxErrors: 5, interval: "0.2s", baseEjectionTime: "1s" },
     maxEjectionPercent: 100,
   };
+  const client = world.client("ill:7070");
+  await until("both", async () => Object.keys(await client.count(20)).length === 2);
   await world.apply(RESOURCES.destinationRule, rule({ outlierDetection }));
-  const client = world.client();
   await until("the ejection", async () => (await client.count(40))["v1"] === 40);
   isIll = false;
   await until("the return", async () => (await client.count(40))["v2"] !== undefined);
 
   const connectionPool = { http: { http2MaxRequests: 2 } };
-  await world.applyEcho([{}]);
+  await world.applyEcho([v1], "ill");
   await world.apply(RESOURCES.destinationRule, rule({ connectionPool }));
   await until("the limit", async () => {
     let refused = 0;
+    let ended = 0;
     const calls: Promise<void>[] = [];
     // One after the other: this client counts a call once it has started.
     for (const started of [1, 2, 3, 4, 5, 6]) {
       const call = async (): Promise<void> => {
         const { code } = await client.say({ wait: "yes" });
+        ended += 1;
         if (code === status.UNAVAILABLE) refused += 1;
       };
       calls.push(call());
-      await until("the call decided", () => waiting.length + refused === started);
+      await until("the call decided", () => waiting.length + ended === started);
     }
     release();
     await Promise.all(calls);

@@ -8,6 +8,8 @@ import { compare } from "../model-object.ts";
 export interface ClientPlace {
   readonly locality: Locality;
   readonly labels: StringMap;
+  /** Whether endpoints must say what metrics are labelled with. */
+  readonly isEnvoy?: boolean;
 }
 
 /** Endpoints of one locality and priority; they share a weight. */

@@ -11,6 +11,7 @@ import type { Workload } from "../model-workloads.ts";
 import { ADS } from "./config-source.ts";
 import { hashingFields } from "./consistent-hash.ts";
 import { DNS_CACHE } from "./dns-cache.ts";
+import { serviceTags, workloadTags } from "./envoy-stats.ts";
 import {
   type ClientPlace,
   type LocalityPolicy,
@@ -92,7 +93,7 @@ function outboundCluster(
     ...policyFields(policy, port.protocol === "http2"),
     ...hashingFields(policy),
     ...localityFields(policy, model),
-    metadata: metadataOf(service, rule, subset),
+    metadata: metadataOf(service, rule, subset, model.client.isEnvoy === true),
   };
   const tls = service.isExternal ? (policy.tls ?? DISABLED) : policy.tls;
   // Never in plain text what was to be encrypted.
@@ -210,6 +211,7 @@ function metadataOf(
   service: MeshService,
   rule: MeshDestinationRule | undefined,
   subset: Subset | undefined,
+  isEnvoy: boolean,
 ): NonNullable<Cluster["metadata"]> {
   const { host, name, namespace } = service;
   return {
@@ -217,6 +219,7 @@ function metadataOf(
       istio: structFromJson({
         ...(rule === undefined ? {} : { config: configPath("destination-rule", rule) }),
         services: [{ host, name, namespace }],
+        ...(isEnvoy ? serviceTags({ host, name, namespace }) : {}),
         ...(subset === undefined ? {} : { subset: subset.name }),
       }),
     },
@@ -265,12 +268,15 @@ export function assignmentOf(
       },
       ...(group.priority === 0 ? {} : { priority: group.priority }),
       load_balancing_weight: { value: group.weight },
-      lb_endpoints: group.endpoints.map(lbEndpoint),
+      lb_endpoints: group.endpoints.map((each) => lbEndpoint(each, place.isEnvoy === true)),
     })),
   };
 }
 
-function lbEndpoint({ address, port, workload, weight, takesMutualTls }: MeshEndpoint): LbEndpoint {
+function lbEndpoint(
+  { address, port, workload, weight, takesMutualTls }: MeshEndpoint,
+  isEnvoy: boolean,
+): LbEndpoint {
   return {
     endpoint: { address: { socket_address: { address, port_value: port } } },
     load_balancing_weight: { value: weight },
@@ -282,7 +288,14 @@ function lbEndpoint({ address, port, workload, weight, takesMutualTls }: MeshEnd
               ...(takesMutualTls
                 ? { "envoy.transport_socket_match": structFromJson({ tlsMode: "istio" }) }
                 : {}),
-              ...(workload === undefined ? {} : { istio: structFromJson(workloadOf(workload)) }),
+              ...(workload === undefined
+                ? {}
+                : {
+                    istio: structFromJson({
+                      ...workloadOf(workload),
+                      ...(isEnvoy ? workloadTags(workload) : {}),
+                    }),
+                  }),
             },
           },
         }),

@@ -83,9 +83,10 @@ export class ServiceResourceCache {
 
 /** What clients must have in common to get the same of a service; `labels`: those failover goes by. */
 export function placeOf(view: MeshView, labels: readonly string[], isBound: boolean): string {
-  const { role, locality, labels: own } = view.client;
+  const { role, locality, labels: own, isEnvoy } = view.client;
   return JSON.stringify([
     isBound,
+    isEnvoy === true,
     role,
     localityText(locality),
     ...labels.map((key) => own[key] ?? null),

@@ -111,8 +111,9 @@ function policyOf(policy: PolicyBlocks): Cluster {
     ...(isHashed && ring ? { ring_hash_lb_config: ring } : {}),
     ...(limit ? { circuit_breakers: { thresholds: [{ max_requests: limit }] } } : {}),
     ...outlierFields(policy.outlierDetection),
-    // What they report of their calls goes to the control plane.
-    lrs_server: { self: {} },
+    // What they report of their calls goes to the control plane. Not where hosts may be ejected: the
+    // one that reports hides its connections from the one that ejects (grpc-js-xds 1.14).
+    ...(policy.outlierDetection === undefined ? { lrs_server: { self: {} } } : {}),
   };
 }
 
