@@ -14,7 +14,7 @@ import { delay } from "./delay.ts";
 import { EventRecorder } from "./events.ts";
 import { type LogOwner, LogStore } from "./log-store.ts";
 import { openNetnsNetwork } from "./netns/netns-network.ts";
-import { NODE_LABELS, NODE_NAME, nodeCapacity, registerNode } from "./node.ts";
+import { NODE_IP, NODE_LABELS, NODE_NAME, nodeCapacity, registerNode } from "./node.ts";
 import type { NodeContext } from "./node-context.ts";
 import { PodWorker } from "./pod-worker.ts";
 import { ProcessLedger } from "./process-ledger.ts";
@@ -115,7 +115,11 @@ class Agent {
       if (podIp !== undefined) this.#reserved.set(pod.metadata.uid ?? "", podIp);
     }
     this.#closers.push(await registerNode(api, clock, logger, this.#network.nodeIp));
-    this.#serviceProxy = startServiceProxy({ ...this.#node, pool: this.#network.loadBalancers });
+    this.#serviceProxy = startServiceProxy({
+      ...this.#node,
+      pool: this.#network.loadBalancers,
+      nodeAddresses: [...new Set([this.#network.nodeIp, NODE_IP])],
+    });
     this.#followServices();
     this.#closers.push(api.watch(RESOURCES.pod, (event) => this.#onPod(event)));
     for (const kind of ["configMap", "secret"] as const) {

@@ -14,7 +14,6 @@ import {
 import type { LocalApi } from "../local-api.ts";
 import type { AddressPool } from "./address-pool.ts";
 import type { EventRecorder } from "./events.ts";
-import { NODE_IP } from "./node.ts";
 
 export interface ServiceProxyOptions {
   readonly api: LocalApi;
@@ -23,6 +22,8 @@ export interface ServiceProxyOptions {
   readonly events: EventRecorder;
   /** Where load balancers get their addresses. */
   readonly pool: Pick<AddressPool, "take" | "release">;
+  /** Where node ports listen. */
+  readonly nodeAddresses: readonly string[];
 }
 
 export interface ServiceProxy {
@@ -40,7 +41,7 @@ const RETRY_MS = 5_000;
 
 /**
  * Makes Services reachable from the machine, as kube-proxy and a cloud's load balancer do: NodePorts
- * on the node's address; a Service of type LoadBalancer gets an address of its own, which stands in
+ * on the node's addresses; a Service of type LoadBalancer gets an address of its own, which stands in
  * its status. Connections are relayed as they are, to the ready endpoints in turn.
  */
 export function startServiceProxy(options: ServiceProxyOptions): ServiceProxy {
@@ -70,7 +71,7 @@ export function startServiceProxy(options: ServiceProxyOptions): ServiceProxy {
 
 /** Opens and closes what the Service asks for; answers when to look again, if something is in the way. */
 async function reconcile(
-  { api, events, pool }: ServiceProxyOptions,
+  { api, events, pool, nodeAddresses }: ServiceProxyOptions,
   exposed: Map<string, Exposed>,
   key: string,
 ): Promise<number | undefined> {
@@ -80,7 +81,9 @@ async function reconcile(
   const isWanted = service !== undefined && wantsLoadBalancer(service);
   let address = known?.loadBalancerAddress;
   if (isWanted) address ??= pool.take(addressInStatus(service));
-  const listeners = service === undefined ? [] : serviceListeners(service, NODE_IP, address);
+  const listeners = nodeAddresses.flatMap((node, i) =>
+    service === undefined ? [] : serviceListeners(service, node, i === 0 ? address : undefined),
+  );
   if (listeners.length === 0) {
     for (const port of known?.ports.values() ?? []) port.close();
     if (address !== undefined) pool.release(address);

@@ -26,6 +26,8 @@ const PROBE_SOURCE = "169.254.7.127";
 const PREFIX_BITS = 20;
 /** Changes of Services that come together are one change of every pod's rules. */
 const SYNC_DELAY_MS = 50;
+/** The lowest port that needs no rights. */
+const FIRST_FREE_PORT = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 const BRIDGE_FILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 export interface NetnsOptions {
@@ -122,6 +124,8 @@ class NetnsNetwork implements ClusterNetwork {
         ],
         namespace,
       );
+      // As container runtimes have it: any user listens on any port of the pod.
+      await runInside(namespace, "sh", ["-c", `echo 0 > ${FIRST_FREE_PORT}`]).catch(() => "");
       await restore(namespace, probeRules(PROBE_SOURCE));
       const after = this.#rules(false);
       await restore(namespace, this.#rules(true));
