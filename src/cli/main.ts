@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>
   uninstall: () => import("./commands/uninstall.ts"),
   authn: () => import("./commands/authn.ts"),
   authz: () => import("./commands/authz.ts"),
+  describe: () => import("./commands/describe.ts"),
   explain: () => import("./commands/explain.ts"),
   init: () => import("./commands/init.ts"),
   version: () => import("./commands/version.ts"),

@@ -2,6 +2,19 @@
 export { type ControlPlane, type ControlPlaneOptions, startControlPlane } from "./control-plane.ts";
 export type { AccessDecision, RuleVerdict } from "./core/explain/authorization.ts";
 export {
+  describeIngress,
+  type ExposureDescription,
+  type OutsideAddress,
+} from "./core/explain/describe-ingress.ts";
+export { describePod, type PodDescription } from "./core/explain/describe-pod.ts";
+export {
+  describeService,
+  leadsTo,
+  type RoutesDescription,
+  type RuleDescription,
+  type ServiceDescription,
+} from "./core/explain/describe-service.ts";
+export {
   type ExplainedDestination,
   type ExplainedEndpoint,
   type ExplainedRoute,
@@ -22,6 +35,7 @@ export {
 } from "./core/explain/tls-check.ts";
 export type { MeshObjects } from "./core/mesh-objects.ts";
 export { buildModel, type MeshModel } from "./core/model.ts";
+export type { MeshService } from "./core/model-services.ts";
 export type { Workload } from "./core/model-workloads.ts";
 export type { Authenticator, SecretSource, WorkloadIdentity } from "./identity.ts";
 export type { ProxySeries, ProxyTelemetry } from "./metrics-service.ts";

@@ -329,4 +329,43 @@ spec: { mtls: { mode: STRICT } }
       await kubectl("delete", "-f", file);
     },
   );
+
+  await t.test(
+    "describe tells where a pod is exposed, and a request there is answered",
+    async () => {
+      const installed = await serin("install", "--set", "profile=default", "-y");
+      assert.equal(installed.code, 0, installed.stderr);
+      await kubectl("apply", "-f", "examples/bookinfo/gateway.yaml");
+      const { code, stdout } = await serin("describe", "pod", pod);
+      assert.equal(code, 0);
+      const url = /^Exposed on Ingress Gateway (http:\/\/\S+)$/m.exec(stdout)?.[1] ?? "";
+      assert.deepEqual(stdout.split("\n"), [
+        `Pod: ${pod}`,
+        "   Pod Ports: 9080 (productpage), 15090 (istio-proxy)",
+        "--------------------",
+        "Service: productpage",
+        "   Port: http 9080/HTTP targets pod port 9080",
+        "--------------------",
+        "Effective PeerAuthentication:",
+        "   Workload mTLS mode: PERMISSIVE",
+        "--------------------",
+        `Exposed on Ingress Gateway ${url}`,
+        "Gateway: bookinfo-gateway",
+        "VirtualService: bookinfo",
+        "   Match: path is /productpage",
+        "   Match: path begins with /static",
+        "",
+      ]);
+      await eventually(`${url}/productpage is answered`, () =>
+        fetch(`${url}/productpage`).then(
+          (response) => response.text().then(() => response.status === 200),
+          () => false,
+        ),
+      );
+      const service = await serin("describe", "service", "productpage", "-o", "json");
+      assert.deepEqual(JSON.parse(service.stdout).exposures[0].urls, [url]);
+      assert.equal((await serin("describe", "pod", "nobody")).code, 1);
+      assert.equal((await serin("describe", "service", "nobody")).code, 1);
+    },
+  );
 });

@@ -1,8 +1,9 @@
-import type { HttpMatchRequest, StringMatch } from "../model-istio.ts";
+import type { HttpMatchRequest } from "../model-istio.ts";
 import { routeMatch } from "../translate/route-match.ts";
+import { matchWords } from "./match-words.ts";
 import type { DataPlane, RequestHead } from "./question.ts";
 
-/** Why a match block does not fit a request, one sentence for each field that does not; empty = it fits. */
+/** Why a match block does not fit a request: what it asks for and what there is, part by part; empty = it fits. */
 export function mismatches(
   match: HttpMatchRequest | undefined,
   request: RequestHead,
@@ -11,75 +12,45 @@ export function mismatches(
   if (match === undefined || dataPlane.routeMatches(routeMatch(match), request)) return [];
   return partsOf(match, request)
     .filter(({ part }) => !dataPlane.routeMatches(routeMatch(part), request))
-    .map(({ sentence }) => sentence);
+    .map(({ part, found }) => `${matchWords(part)} (found ${shown(found)})`);
 }
 
 interface Part {
   readonly part: HttpMatchRequest;
-  readonly sentence: string;
+  readonly found: string | undefined;
 }
 
 /** Every field of a block as a block of its own: all of them must fit. */
 function partsOf(match: HttpMatchRequest, request: RequestHead): readonly Part[] {
-  const path = request.target.replace(/[?#].*$/s, "");
   const { uri, ignoreUriCase, method, authority, scheme } = match;
-  const header = (name: string): string | undefined =>
-    request.headers
-      .filter(([key]) => key === name.toLowerCase())
-      .map(([, value]) => value)
-      .join(",") || undefined;
+  const caseOf = ignoreUriCase === undefined ? {} : { ignoreUriCase };
+  const [path, query = ""] = request.target.split("?", 2);
+  const header = (name: string): string | undefined => {
+    const values = request.headers.filter(([key]) => key === name.toLowerCase());
+    return values.length === 0 ? undefined : values.map(([, value]) => value).join(",");
+  };
+  const parameter = (name: string): string | undefined =>
+    new URLSearchParams(query).get(name) ?? undefined;
   return [
-    ...(uri === undefined
-      ? []
-      : [
-          {
-            part: { uri, ...(ignoreUriCase === undefined ? {} : { ignoreUriCase }) },
-            sentence: wanted("path", path, uri),
-          },
-        ]),
-    ...(method === undefined
-      ? []
-      : [{ part: { method }, sentence: wanted("method", request.method, method) }]),
-    ...(authority === undefined
-      ? []
-      : [{ part: { authority }, sentence: wanted("authority", request.authority, authority) }]),
-    ...(scheme === undefined
-      ? []
-      : [{ part: { scheme }, sentence: wanted("scheme", request.scheme, scheme) }]),
+    ...(uri === undefined ? [] : [{ part: { uri, ...caseOf }, found: path }]),
+    ...(method === undefined ? [] : [{ part: { method }, found: request.method }]),
+    ...(authority === undefined ? [] : [{ part: { authority }, found: request.authority }]),
+    ...(scheme === undefined ? [] : [{ part: { scheme }, found: request.scheme }]),
     ...Object.entries(match.headers ?? {}).map(([name, value]) => ({
       part: { headers: { [name]: value } },
-      sentence: wanted(`header ${name}`, header(name), value),
+      found: header(name),
     })),
     ...Object.entries(match.withoutHeaders ?? {}).map(([name, value]) => ({
       part: { withoutHeaders: { [name]: value } },
-      sentence: `header ${name} is ${shown(header(name))}, and must not be ${pattern(value)}`,
+      found: header(name),
     })),
     ...Object.entries(match.queryParams ?? {}).map(([name, value]) => ({
       part: { queryParams: { [name]: value } },
-      sentence: wanted(`query parameter ${name}`, queryValue(request.target, name), value),
+      found: parameter(name),
     })),
   ];
 }
 
-function wanted(what: string, found: string | undefined, match: StringMatch): string {
-  return `${what} is ${shown(found)}, not ${pattern(match)}`;
-}
-
 function shown(value: string | undefined): string {
-  return value === undefined ? "missing" : JSON.stringify(value);
-}
-
-/** What a match asks for, in words. */
-export function pattern({ exact, prefix, regex, suffix }: StringMatch): string {
-  if (exact !== undefined) return `exactly ${JSON.stringify(exact)}`;
-  if (prefix !== undefined && prefix !== "")
-    return `something that begins with ${JSON.stringify(prefix)}`;
-  if (suffix !== undefined) return `something that ends with ${JSON.stringify(suffix)}`;
-  if (regex !== undefined && regex !== "*") return `a match of ${regex}`;
-  return "present";
-}
-
-function queryValue(target: string, name: string): string | undefined {
-  const query = target.split("?")[1] ?? "";
-  return new URLSearchParams(query).get(name) ?? undefined;
+  return value === undefined ? "nothing" : JSON.stringify(value);
 }
