@@ -57,7 +57,7 @@ function exposureOf(
   addressesOf: (service: string) => readonly OutsideAddress[],
 ): ExposureDescription {
   const pods = [...model.workloads.values()].filter(
-    ({ labels }) => gatewaysOf([gateway], labels).length > 0,
+    (workload) => gatewaysOf([gateway], workload).length > 0,
   );
   const addresses = servicesOf(model, pods).flatMap((service) => addressesOf(referenceTo(service)));
   const urls = gateway.servers.flatMap((server) =>
