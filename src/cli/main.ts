@@ -16,12 +16,17 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>
   authz: () => import("./commands/authz.ts"),
   describe: () => import("./commands/describe.ts"),
   explain: () => import("./commands/explain.ts"),
+  inject: () => import("./commands/inject.ts"),
   init: () => import("./commands/init.ts"),
   version: () => import("./commands/version.ts"),
 };
 
 /** Other names for commands: istioctl's. */
-const ALIASES: Readonly<Record<string, string>> = { ps: "proxy-status", pc: "proxy-config" };
+const ALIASES: Readonly<Record<string, string>> = {
+  ps: "proxy-status",
+  pc: "proxy-config",
+  "kube-inject": "inject",
+};
 
 const USAGE_CODES: readonly string[] = [
   "SERIN_USAGE",

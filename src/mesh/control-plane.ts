@@ -9,10 +9,12 @@ import {
   createCertificateAuthority,
 } from "./certificate-authority.ts";
 import { createConfigPusher } from "./config-pusher.ts";
+import type { InjectionSettings } from "./core/injection-patch.ts";
 import { startDebugServer } from "./debug.ts";
 import { type ControlPlaneMetrics, createControlPlaneMetrics } from "./debug-metrics.ts";
 import { startGrpcServer } from "./grpc-server.ts";
 import type { Authenticator, SecretSource } from "./identity.ts";
+import { publishInjectionSettings } from "./injection-settings.ts";
 import { loadReportingService } from "./load-reports.ts";
 import { metricsService, type ProxyTelemetry } from "./metrics-service.ts";
 import { createRouteStatusWriter } from "./route-status.ts";
@@ -148,17 +150,19 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const watch = watchMesh({ store, clock, logger, random, onChange });
     stops.push(() => watch.stop());
     await watch.synced;
+    const injection: InjectionSettings = {
+      proxyImage: options.proxyImage ?? DEFAULT_PROXY_IMAGE,
+      xdsAddress: (await options.reach?.(grpc.port)) ?? `${host}:${grpc.port}`,
+      interceptionMode: options.interceptionMode,
+      clusterId: "Kubernetes",
+      audience: AUDIENCE,
+    };
+    await publishInjectionSettings(store, rootNamespace, injection);
     // Last: pods are held up by a webhook that cannot tell them where xDS is.
     const webhooks = await startWebhooks({
       ...{ store, authority, host, logger, clock },
       port: options.ports.webhook,
-      injection: {
-        proxyImage: options.proxyImage ?? DEFAULT_PROXY_IMAGE,
-        xdsAddress: (await options.reach?.(grpc.port)) ?? `${host}:${grpc.port}`,
-        interceptionMode: options.interceptionMode,
-        clusterId: "Kubernetes",
-        audience: AUDIENCE,
-      },
+      injection,
     });
     stops.push(() => webhooks.stop());
     const ports = { xds: grpc.port, debug: debug.port, webhook: webhooks.port };

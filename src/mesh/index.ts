@@ -33,11 +33,14 @@ export {
   type TlsCheck,
   viewFor,
 } from "./core/explain/tls-check.ts";
+export type { InjectionSettings } from "./core/injection-patch.ts";
+export { injectTemplate, templateOf } from "./core/injection-template.ts";
 export type { MeshObjects } from "./core/mesh-objects.ts";
 export { buildModel, type MeshModel } from "./core/model.ts";
 export type { MeshService } from "./core/model-services.ts";
 export type { Workload } from "./core/model-workloads.ts";
 export type { Authenticator, SecretSource, WorkloadIdentity } from "./identity.ts";
+export { parseInjectionSettings, readInjectionSettings } from "./injection-settings.ts";
 export type { ProxySeries, ProxyTelemetry } from "./metrics-service.ts";
 export { readMesh, withApplied } from "./read-mesh.ts";
 export {

@@ -71,21 +71,33 @@ function injector({ url, caBundle }: WebhookAddress): KubeObject {
     ...(values.length === 0 ? {} : { values }),
   });
   const inject = "sidecar.istio.io/inject";
+  const byName = "istio-injection";
+  const revision = "istio.io/rev";
   return {
     apiVersion: "admissionregistration.k8s.io/v1",
     kind: "MutatingWebhookConfiguration",
     metadata: { name: "istio-sidecar-injector", labels: { app: "sidecar-injector" } },
     webhooks: [
       webhook(
+        "rev.namespace.sidecar-injector.istio.io",
+        { matchExpressions: [label(revision, "In", "default"), label(byName, "DoesNotExist")] },
+        { matchExpressions: [label(inject, "NotIn", "false")] },
+      ),
+      webhook(
+        "rev.object.sidecar-injector.istio.io",
+        { matchExpressions: [label(revision, "DoesNotExist"), label(byName, "DoesNotExist")] },
+        { matchExpressions: [label(inject, "NotIn", "false"), label(revision, "In", "default")] },
+      ),
+      webhook(
         "namespace.sidecar-injector.istio.io",
-        { matchExpressions: [label("istio-injection", "In", "enabled")] },
+        { matchExpressions: [label(byName, "In", "enabled")] },
         { matchExpressions: [label(inject, "NotIn", "false")] },
       ),
       // A pod may ask for itself where its namespace says nothing.
       webhook(
         "object.sidecar-injector.istio.io",
-        { matchExpressions: [label("istio-injection", "DoesNotExist")] },
-        { matchExpressions: [label(inject, "In", "true")] },
+        { matchExpressions: [label(byName, "DoesNotExist"), label(revision, "DoesNotExist")] },
+        { matchExpressions: [label(inject, "In", "true"), label(revision, "DoesNotExist")] },
       ),
     ],
   };

@@ -12,6 +12,11 @@ export interface InjectionSettings {
   readonly clusterId: string;
   /** Of the token that the sidecar proves itself with. */
   readonly audience: string;
+  /**
+   * Whether sidecars are init containers that stay (restartPolicy Always), which needs Kubernetes 1.29;
+   * false by default. The annotation `sidecar.istio.io/nativeSidecar` of a pod beats it.
+   */
+  readonly nativeSidecars?: boolean;
 }
 
 /** One operation of RFC 6902. */
@@ -27,7 +32,13 @@ export type Injection =
 
 const SIDECAR = "istio-proxy";
 const INJECT = "sidecar.istio.io/inject";
+const REVISION = "istio.io/rev";
+/** There is one control plane, and this is its revision (Istio's name for the unnamed one). */
+const OWN_REVISION = "default";
+const NATIVE = "sidecar.istio.io/nativeSidecar";
 const STATUS = "sidecar.istio.io/status";
+/** Of Kubernetes itself: nothing there is ever injected. */
+const SYSTEM_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
 const TEMPLATES = "inject.istio.io/templates";
 /** The image that a pod's own `istio-proxy` container names to get the injected one. */
 const INJECTED_IMAGE = "auto";
@@ -54,8 +65,15 @@ export function injectPod(
     isWarning,
   });
   const spec = objectOf(pod["spec"]);
-  const wanted = isWanted(pod, namespace.labels);
-  if (wanted !== undefined) return skip(wanted);
+  if (SYSTEM_NAMESPACES.includes(namespace.name)) return skip("the namespace is Kubernetes' own");
+  const own = pod.metadata.labels?.[INJECT] ?? pod.metadata.annotations?.[INJECT];
+  const wanted = isWanted(pod, own, namespace.labels);
+  if (wanted !== undefined) {
+    const isStrange = own !== undefined && own !== "true" && own !== "false";
+    return isStrange
+      ? skip(`${INJECT} must be "true" or "false" (found ${JSON.stringify(own)}); ${wanted}`, true)
+      : skip(wanted);
+  }
   if (hasSidecar(spec)) return skip("it has a sidecar already");
   // The API server says what is wrong with it, in its own words.
   if (listOf(spec["containers"]).length === 0) return skip("it has no containers");
@@ -78,24 +96,36 @@ export function injectPod(
   const canonical = canonicalName(pod, labels);
   // A gateway has no application whose traffic there is to redirect.
   const isRedirected = settings.interceptionMode === "REDIRECT" && template === "sidecar";
-  const initContainers = isRedirected
-    ? [
-        ...listOf(spec["initContainers"]).filter(
-          (each) => objectOf(each)["name"] !== INIT_CONTAINER,
-        ),
-        initContainerOf(annotations, String(container["image"]), resourcesOf(annotations)),
-      ]
+  const isNative =
+    template === "sidecar" &&
+    (annotations[NATIVE] ?? String(settings.nativeSidecars ?? false)) === "true";
+  const init = isRedirected
+    ? [initContainerOf(annotations, String(container["image"]), resourcesOf(annotations))]
     : [];
+  const ownInit = listOf(spec["initContainers"]).filter(
+    (each) => objectOf(each)["name"] !== INIT_CONTAINER && !isProxy(each),
+  );
+  // A native sidecar is there before the pod's own init containers, and the redirection before it.
+  const initContainers = isNative
+    ? [...init, nativeContainer(container), ...ownInit]
+    : [...ownInit, ...init];
   const status = {
-    ...(isRedirected ? { initContainers: [INIT_CONTAINER] } : {}),
-    containers: [SIDECAR],
+    ...(isRedirected || isNative
+      ? {
+          initContainers: [
+            ...(isRedirected ? [INIT_CONTAINER] : []),
+            ...(isNative ? [SIDECAR] : []),
+          ],
+        }
+      : {}),
+    containers: isNative ? [] : [SIDECAR],
     volumes: [TOKEN_VOLUME],
   };
   return {
     kind: "inject",
     patch: [
-      ...(isRedirected ? [added("/spec/initContainers", initContainers)] : []),
-      replaced("/spec/containers", holds ? [container, ...containers] : [...containers, container]),
+      ...(isRedirected || isNative ? [added("/spec/initContainers", initContainers)] : []),
+      replaced("/spec/containers", placed(container, containers, { isNative, holds })),
       added("/spec/volumes", [
         ...listOf(spec["volumes"]).filter((volume) => objectOf(volume)["name"] !== TOKEN_VOLUME),
         tokenVolume(settings),
@@ -116,14 +146,49 @@ export function injectPod(
   };
 }
 
-/** Why not, or undefined when the pod shall have a sidecar. */
-function isWanted(pod: KubeObject, namespaceLabels: StringMap): string | undefined {
-  const own = pod.metadata.labels?.[INJECT] ?? pod.metadata.annotations?.[INJECT];
+/**
+ * Why not, or undefined when the pod shall have a sidecar. `own`: what the pod itself says; anything but
+ * "true" and "false" says nothing.
+ */
+function isWanted(
+  pod: KubeObject,
+  own: string | undefined,
+  namespaceLabels: StringMap,
+): string | undefined {
   const byNamespace = namespaceLabels["istio-injection"];
   if (byNamespace === "disabled") return "the namespace has istio-injection=disabled";
   if (own === "false") return `the pod has ${INJECT}=false`;
-  if (own === "true" || byNamespace === "enabled") return undefined;
+  if (byNamespace === "enabled") return undefined;
+  const revision = namespaceLabels[REVISION] ?? pod.metadata.labels?.[REVISION];
+  if (revision !== undefined && revision !== OWN_REVISION) {
+    return `revision ${JSON.stringify(revision)} is asked for, and this is ${OWN_REVISION}`;
+  }
+  if (own === "true" || revision !== undefined) return undefined;
   return "neither the namespace nor the pod asks for it";
+}
+
+/** The pod's containers: a sidecar that the application waits for is started first. */
+function placed(
+  container: Json,
+  containers: readonly unknown[],
+  { isNative, holds }: { readonly isNative: boolean; readonly holds: boolean },
+): readonly unknown[] {
+  if (isNative) return containers;
+  return holds ? [container, ...containers] : [...containers, container];
+}
+
+/** Kubernetes goes on with the pod's next container once the startup probe has passed. */
+function nativeContainer(container: Json): Json {
+  return {
+    ...container,
+    restartPolicy: "Always",
+    startupProbe: {
+      httpGet: { path: "/healthz/ready", port: 15_021 },
+      periodSeconds: 1,
+      timeoutSeconds: 3,
+      failureThreshold: 600,
+    },
+  };
 }
 
 function hasSidecar(spec: Json): boolean {

@@ -76,6 +76,23 @@ const PRECEDENCE: readonly (readonly [string, Record<string, string>, Options, b
   ["a pod that asks for it", {}, label("true"), true],
   ["a pod that asks for it by annotation", {}, annotation("true"), true],
   ["a pod that refuses", { "istio-injection": "enabled" }, label("false"), false],
+  ["a namespace of this revision", { "istio.io/rev": "default" }, {}, true],
+  ["a namespace of another revision", { "istio.io/rev": "canary" }, {}, false],
+  [
+    "istio-injection over the namespace's revision",
+    { "istio-injection": "enabled", "istio.io/rev": "canary" },
+    {},
+    true,
+  ],
+  ["a pod of this revision", {}, { labels: { "istio.io/rev": "default" } }, true],
+  ["a pod of another revision", {}, { labels: { "istio.io/rev": "canary" } }, false],
+  [
+    "a pod that refuses in a namespace of this revision",
+    { "istio.io/rev": "default" },
+    label("false"),
+    false,
+  ],
+  ["a word that is neither true nor false", { "istio-injection": "enabled" }, label("yes"), true],
   [
     "a label over an annotation",
     { "istio-injection": "enabled" },
@@ -89,6 +106,19 @@ for (const [name, labels, options, isInjected] of PRECEDENCE) {
     assert.equal(kind === "inject", isInjected);
   });
 }
+
+test("a word that is neither true nor false is said to be one when it decides nothing", () => {
+  const result = injectPod(pod(label("yes")), { name: "default", labels: {} }, SETTINGS);
+  assert.ok(result.kind === "skip" && result.isWarning);
+  assert.match(result.reason, /must be "true" or "false" \(found "yes"\)/);
+});
+
+test("nothing in Kubernetes' own namespaces is injected", () => {
+  for (const name of ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"]) {
+    const { kind } = injectPod(pod(label("true")), { ...ENABLED, name }, SETTINGS);
+    assert.equal(kind, "skip", name);
+  }
+});
 
 test("a pod on the host's network is left alone, with a warning", () => {
   const result = injectPod(pod({ spec: { hostNetwork: true } }), ENABLED, SETTINGS);
