@@ -1,4 +1,9 @@
 import { localityLbSetting } from "../../api/index.ts";
+import {
+  type AccessLogSettings,
+  accessLogSettingsFrom,
+  DEFAULT_ACCESS_LOGGING,
+} from "./model-access-logging.ts";
 import type { LocalityLbSetting } from "./model-istio.ts";
 import { objectOf } from "./model-object.ts";
 import {
@@ -15,6 +20,7 @@ export interface MeshSettings {
   /** Of every service that sets none itself. */
   readonly localityLbSetting: LocalityLbSetting;
   readonly tracing: TracingSettings;
+  readonly accessLogging: AccessLogSettings;
 }
 
 /** Istio's defaults. */
@@ -23,6 +29,7 @@ export const DEFAULT_SETTINGS: MeshSettings = {
   pathNormalization: "BASE",
   localityLbSetting: { enabled: true },
   tracing: DEFAULT_TRACING,
+  accessLogging: DEFAULT_ACCESS_LOGGING,
 };
 
 const NORMALIZATIONS = ["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] as const;
@@ -56,6 +63,7 @@ export function meshSettingsFrom(config: unknown, report: (message: string) => v
     ),
     localityLbSetting: localitiesFrom(fields["localityLbSetting"], report),
     tracing: tracingSettingsFrom(fields, report),
+    accessLogging: accessLogSettingsFrom(fields, report),
   };
 }
 
@@ -75,6 +83,9 @@ const KNOWN = new Set([
   "extensionProviders",
   "defaultProviders",
   "defaultConfig",
+  "accessLogFile",
+  "accessLogEncoding",
+  "accessLogFormat",
 ]);
 
 function oneOf<Value extends string>(

@@ -10,6 +10,7 @@ export interface MeshTelemetry {
   /** undefined = every workload of the namespace (or of the mesh, in the root namespace). */
   readonly matchLabels: StringMap | undefined;
   readonly tracing: readonly TracingSpec[];
+  readonly accessLogging: NonNullable<TelemetrySpec["accessLogging"]>;
 }
 
 /** How one direction of a workload's traffic is traced. */
@@ -29,13 +30,18 @@ export function telemetryFrom(object: KubeObject, spec: TelemetrySpec): MeshTele
     namespace: object.metadata.namespace ?? "default",
     matchLabels: Object.keys(labels).length > 0 ? labels : undefined,
     tracing: spec.tracing ?? [],
+    accessLogging: spec.accessLogging ?? [],
   };
 }
 
 /** What a Telemetry says that has no effect here, whatever MeshConfig says. */
 export function ignoredTelemetry(spec: TelemetrySpec): readonly string[] {
   const ignored: string[] = [];
-  if (spec.accessLogging !== undefined) ignored.push("accessLogging has no effect");
+  for (const [i, { filter }] of (spec.accessLogging ?? []).entries()) {
+    if (filter?.expression !== undefined) {
+      ignored.push(`accessLogging[${i}].filter.expression has no effect: all requests are logged`);
+    }
+  }
   if (spec.metrics !== undefined) ignored.push("metrics has no effect");
   return ignored;
 }
@@ -67,7 +73,7 @@ export function tracingOf(
   direction: "inbound" | "outbound",
   rootNamespace: string,
 ): WorkloadTracing | undefined {
-  const specs = levels(telemetries, workload, rootNamespace).flatMap((telemetry) =>
+  const specs = levelsOf(telemetries, workload, rootNamespace).flatMap((telemetry) =>
     telemetry.tracing.filter(({ match }) => {
       const mode = match?.mode ?? "CLIENT_AND_SERVER";
       return mode === "CLIENT_AND_SERVER" || (mode === "SERVER") === (direction === "inbound");
@@ -89,8 +95,8 @@ export function tracingOf(
   };
 }
 
-/** From the mesh's to the workload's. */
-function levels(
+/** The Telemetries that count for a workload, from the mesh's to its own. */
+export function levelsOf(
   telemetries: readonly MeshTelemetry[],
   workload: { readonly namespace: string; readonly labels: StringMap },
   rootNamespace: string,

@@ -40,6 +40,7 @@ export function tracingSettingsFrom(
   const sampling = objectOf(objectOf(config["defaultConfig"])["tracing"])["sampling"];
   return {
     providers: listOf(config["extensionProviders"]).flatMap((each, i) => {
+      if (objectOf(each)["envoyFileAccessLog"] !== undefined) return [];
       const provider = providerFrom(objectOf(each));
       if (typeof provider !== "string") return [provider];
       report(`mesh: extensionProviders[${i}]: ${provider}`);
@@ -49,6 +50,8 @@ export function tracingSettingsFrom(
     samplingPercent: percentOf(sampling) ?? DEFAULT_SAMPLING_PERCENT,
   };
 }
+
+const ONLY_THESE = "only zipkin, opentelemetry and envoyFileAccessLog";
 
 /** 0..100; undefined for anything else. */
 function percentOf(value: unknown): number | undefined {
@@ -60,7 +63,7 @@ function providerFrom(fields: Readonly<Record<string, unknown>>): TracingProvide
   const name = textOf(fields["name"]);
   if (name === undefined) return "has no name";
   const kind = (["zipkin", "opentelemetry"] as const).find((each) => fields[each] !== undefined);
-  if (kind === undefined) return `${name}: only zipkin and opentelemetry have an effect`;
+  if (kind === undefined) return `${name}: ${ONLY_THESE} have an effect`;
   const settings = objectOf(fields[kind]);
   const service = textOf(settings["service"]);
   const port = portOf(settings["port"]);

@@ -8,6 +8,7 @@ import {
 import { messageOf } from "../../base/index.ts";
 import type { GatewayApi } from "./gateway-api/convert.ts";
 import type { MeshObjects } from "./mesh-objects.ts";
+import { ignoredAccessLogging } from "./model-access-logging.ts";
 import { ignoredFields, ignoredPolicies } from "./model-check.ts";
 import { type Credentials, credentialsFrom } from "./model-credentials.ts";
 import { withDelegates } from "./model-delegates.ts";
@@ -256,7 +257,11 @@ export function buildModel(
   );
   const telemetries = memory.part("telemetries", [settings, ...objects.telemetries], log, (own) =>
     parsed(objects.telemetries, parseTelemetry, own).map(({ object, spec }) => {
-      const ignored = [...ignoredTelemetry(spec), ...missingProviders(spec, settings.tracing)];
+      const ignored = [
+        ...ignoredTelemetry(spec),
+        ...missingProviders(spec, settings.tracing),
+        ...ignoredAccessLogging(spec, settings.accessLogging),
+      ];
       for (const message of ignored) own.report(object, message);
       return telemetryFrom(object, spec);
     }),

@@ -16,6 +16,7 @@ import { type Client, labelsOfFailover, type MeshView, viewKey, viewOf } from ".
 import type { ProxyNode } from "./proxy-node.ts";
 import { changedNames } from "./resource-changes.ts";
 import { missingClusters, noteReferences } from "./snapshot-references.ts";
+import { accessLogsFor } from "./translate/access-log.ts";
 import { type CredentialRef, credentialSecrets } from "./translate/credentials.ts";
 import { withEnvoyStats } from "./translate/envoy-stats.ts";
 import {
@@ -313,6 +314,10 @@ function translatorOf(
     outbound: readonly Routes[],
   ): NodeResources => {
     const isBound = node.interceptionMode === "NONE";
+    const logs = (direction: "inbound" | "outbound") => ({
+      accessLogs: accessLogsFor(model, client, direction, options.accessLog),
+    });
+    const [server, caller] = [logs("inbound"), logs("outbound")];
     const inbound = node.role === "sidecar" ? inboundPorts(view, node) : [];
     const gateway = node.role === "router" ? gatewayPorts(model, node) : [];
     const proxyPort = isBound ? node.httpProxyPort : undefined;
@@ -320,14 +325,14 @@ function translatorOf(
       // Binding the pod's ports would take them from the application whose traffic is redirected.
       ...(isRedirected(node)
         ? [
-            virtualInboundListener(inbound, node, model, options),
-            ...virtualOutboundListeners(view, { ...node, labels: client.labels }, options),
+            virtualInboundListener(inbound, node, model, server),
+            ...virtualOutboundListeners(view, { ...node, labels: client.labels }, caller),
           ]
-        : inbound.map((port) => inboundListener(port, node, model, options))),
-      ...gateway.flatMap((port) => gatewayListener(port, node, view, options) ?? []),
+        : inbound.map((port) => inboundListener(port, node, model, server))),
+      ...gateway.flatMap((port) => gatewayListener(port, node, view, caller) ?? []),
       ...(proxyPort === undefined
         ? []
-        : [httpProxyListener({ ...node, labels: client.labels }, proxyPort, options, model)]),
+        : [httpProxyListener({ ...node, labels: client.labels }, proxyPort, caller, model)]),
     ];
     const pod = model.workloads.get(`${node.namespace}/${node.name}`);
     const listeners = node.isEnvoy === true ? all.map((each) => withEnvoyStats(each, pod)) : all;

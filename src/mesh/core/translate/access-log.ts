@@ -1,4 +1,7 @@
+import type { StringMap } from "../../../api/index.ts";
 import { type MessageTypes, packAny, structFromJson } from "../../../xds/index.ts";
+import type { MeshModel } from "../model.ts";
+import { accessLogsOf } from "../model-access-logging.ts";
 
 /** Istio's JSON access log; its keys are the field names that dashboards rely on. */
 const JSON_FORMAT = {
@@ -28,11 +31,44 @@ const JSON_FORMAT = {
   route_name: "%ROUTE_NAME%",
 };
 
-/** The mesh's access log: one JSON line per request on the proxy's standard output. */
-export const ACCESS_LOG: MessageTypes["envoy.config.accesslog.v3.AccessLog"] = {
-  name: "envoy.access_loggers.file",
-  typed_config: packAny("envoy.extensions.access_loggers.file.v3.FileAccessLog", {
-    path: "/dev/stdout",
-    log_format: { json_format: structFromJson(JSON_FORMAT) },
-  }),
-};
+type AccessLog = MessageTypes["envoy.config.accesslog.v3.AccessLog"];
+/** The access logs of a listener. */
+export type AccessLogs = readonly AccessLog[];
+
+const FILE = "envoy.access_loggers.file";
+
+/**
+ * The access logs of a workload's proxy for one direction: by default one JSON line per request on the
+ * proxy's standard output.
+ */
+export function accessLogsFor(
+  { telemetries, settings, rootNamespace }: MeshModel,
+  workload: { readonly namespace: string; readonly labels: StringMap },
+  direction: "inbound" | "outbound",
+  isOnByDefault: boolean,
+): AccessLogs {
+  return accessLogsOf(
+    telemetries,
+    settings.accessLogging,
+    workload,
+    direction,
+    rootNamespace,
+    isOnByDefault,
+  ).map(({ path, format, omitsEmptyValues }) => ({
+    name: FILE,
+    typed_config: packAny("envoy.extensions.access_loggers.file.v3.FileAccessLog", {
+      path,
+      log_format: {
+        ...(typeof format === "string"
+          ? { text_format_source: { inline_string: format } }
+          : { json_format: structFromJson(format ?? JSON_FORMAT) }),
+        ...(omitsEmptyValues ? { omit_empty_values: true } : {}),
+      },
+    }),
+  }));
+}
+
+/** The field `access_log` of a connection manager or TCP proxy. */
+export function accessLogField(accessLogs: AccessLogs): { access_log?: AccessLog[] } {
+  return accessLogs.length > 0 ? { access_log: [...accessLogs] } : {};
+}

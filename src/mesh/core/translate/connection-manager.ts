@@ -1,6 +1,6 @@
 import { durationFromMs, type MessageTypes, packAny } from "../../../xds/index.ts";
 import type { MeshSettings } from "../model-settings.ts";
-import { ACCESS_LOG } from "./access-log.ts";
+import { type AccessLogs, accessLogField } from "./access-log.ts";
 import { ADS } from "./config-source.ts";
 import { CORS_FILTER } from "./cors.ts";
 import { DNS_CACHE } from "./dns-cache.ts";
@@ -22,7 +22,7 @@ export interface ConnectionManagerOptions {
   readonly direction: "inbound" | "outbound" | "gateway";
   /** The routes, or the name to ask for by RDS. */
   readonly routes: RouteConfiguration | string;
-  readonly accessLog: boolean;
+  readonly accessLogs: AccessLogs;
   readonly tracing?: TracingFields;
   /** Before all others: who is asking, and whether they may. */
   readonly securityFilters?: readonly HttpFilter[];
@@ -75,7 +75,7 @@ export function connectionManager(options: ConnectionManagerOptions): Filter {
       upgrade_configs: [{ upgrade_type: "websocket" }],
       ...clientCertificateFields(direction),
       ...options.tracing,
-      ...(options.accessLog ? { access_log: [ACCESS_LOG] } : {}),
+      ...accessLogField(options.accessLogs),
     }),
   };
 }

@@ -12,6 +12,7 @@ import { compare } from "../model-object.ts";
 import type { MeshView } from "../model-view.ts";
 import type { MeshVirtualService } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
+import type { AccessLogs } from "./access-log.ts";
 import { connectionManager } from "./connection-manager.ts";
 import type { CredentialRef } from "./credentials.ts";
 import { isTerminated, missingCredential, serverTransport } from "./gateway-tls.ts";
@@ -88,7 +89,7 @@ export function gatewayListener(
   port: GatewayPort,
   node: ProxyNode,
   model: MeshView,
-  options: { readonly accessLog: boolean },
+  options: { readonly accessLogs: AccessLogs },
 ): Listener | undefined {
   // Without redirection every pod of the machine shares one network: only the pod's own address.
   const address = node.interceptionMode === "NONE" ? node.ipAddress : ANY_ADDRESS;
@@ -100,7 +101,7 @@ export function gatewayListener(
       statPrefix,
       direction: "gateway",
       routes,
-      accessLog: options.accessLog,
+      accessLogs: options.accessLogs,
       tracing: tracingFields(model, node, "outbound"),
       securityFilters: security.http,
       pathNormalization: model.settings.pathNormalization,
@@ -110,7 +111,7 @@ export function gatewayListener(
   if (plain !== undefined) chains.push({ filters: [http(routeNameOf(plain))] });
   for (const each of port.servers) {
     const { gateway, server } = each;
-    const client = l4Client(node, gateway, server, options.accessLog, security.tcp);
+    const client = l4Client(node, gateway, server, options.accessLogs, security.tcp);
     if (isHttps(each) && server.tls !== undefined) {
       chains.push({
         filter_chain_match: { transport_protocol: "tls", ...serverNames(server) },
@@ -156,7 +157,7 @@ function l4Client(
   node: ProxyNode,
   gateway: MeshGateway,
   server: GatewayServer,
-  accessLog: boolean,
+  accessLogs: AccessLogs,
   filters: L4Client["filters"],
 ): L4Client {
   return {
@@ -165,7 +166,7 @@ function l4Client(
     gateway: `${gateway.namespace}/${gateway.name}`,
     server,
     filters,
-    accessLog,
+    accessLogs,
   };
 }
 

@@ -7,7 +7,7 @@ import type { MeshSettings } from "../model-settings.ts";
 import type { SidecarIngress } from "../model-sidecars.ts";
 import type { MeshView } from "../model-view.ts";
 import type { ProxyNode } from "../proxy-node.ts";
-import { ACCESS_LOG } from "./access-log.ts";
+import { type AccessLogs, accessLogField } from "./access-log.ts";
 import { connectionManager } from "./connection-manager.ts";
 import { INBOUND_PASSTHROUGH_CLUSTER, inboundClusterName } from "./names.ts";
 import { type TracingFields, tracingFields } from "./tracing.ts";
@@ -179,7 +179,7 @@ export function inboundListener(
   port: InboundPort,
   node: ProxyNode,
   model: MeshModel,
-  options: { readonly accessLog: boolean },
+  options: { readonly accessLogs: AccessLogs },
 ): Listener {
   const { chains, inspectsTls, inspectsHttp } = inboundChains(
     { ...port, cluster: inboundClusterName(port.number) },
@@ -219,7 +219,7 @@ export function inboundChains(
   port: InboundTarget,
   node: ProxyNode,
   model: MeshModel,
-  options: { readonly accessLog: boolean },
+  options: { readonly accessLogs: AccessLogs },
 ): InboundChains {
   const pod = model.workloads.get(`${node.namespace}/${node.name}`);
   const labels = pod?.labels ?? node.labels;
@@ -231,9 +231,9 @@ export function inboundChains(
   );
   const security = securityOf(model, { namespace: node.namespace, labels });
   const tracing = tracingFields(model, { namespace: node.namespace, labels }, "inbound");
-  const http = inboundHttp(port, options.accessLog, tracing, security.http, model.settings);
+  const http = inboundHttp(port, options.accessLogs, tracing, security.http, model.settings);
   return {
-    chains: filterChains(port, mode, http, options.accessLog, security),
+    chains: filterChains(port, mode, http, options.accessLogs, security),
     inspectsTls: mode !== "DISABLE",
     inspectsHttp: port.protocol === "auto" && mode !== "STRICT",
   };
@@ -254,11 +254,11 @@ function filterChains(
   port: InboundTarget,
   mode: EffectiveTlsMode,
   manager: Filter,
-  accessLog: boolean,
+  accessLogs: AccessLogs,
   security: WorkloadSecurity,
 ): FilterChain[] {
   const http: Filter[] = [manager];
-  const tcp: Filter[] = [...security.tcp, inboundTcp(port, accessLog)];
+  const tcp: Filter[] = [...security.tcp, inboundTcp(port, accessLogs)];
   const isHttp = port.protocol === "http" || port.protocol === "http2";
   const chains: FilterChain[] = [];
   if (mode !== "DISABLE") chains.push(...tlsChains(port, mode, http, tcp));
@@ -331,7 +331,7 @@ function downstreamTls(alpn: string[]): TransportSocket {
 
 function inboundHttp(
   port: InboundTarget,
-  accessLog: boolean,
+  accessLogs: AccessLogs,
   tracing: TracingFields,
   securityFilters: WorkloadSecurity["http"],
   { pathNormalization }: MeshSettings,
@@ -341,7 +341,7 @@ function inboundHttp(
   return connectionManager({
     statPrefix: `inbound_0.0.0.0_${port.number}`,
     direction: "inbound",
-    accessLog,
+    accessLogs,
     tracing,
     securityFilters,
     pathNormalization,
@@ -368,14 +368,14 @@ function inboundHttp(
   });
 }
 
-function inboundTcp(port: InboundTarget, accessLog: boolean): Filter {
+function inboundTcp(port: InboundTarget, accessLogs: AccessLogs): Filter {
   const name = port.cluster;
   return {
     name: "envoy.filters.network.tcp_proxy",
     typed_config: packAny("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
       stat_prefix: name,
       cluster: name,
-      ...(accessLog ? { access_log: [ACCESS_LOG] } : {}),
+      ...accessLogField(accessLogs),
     }),
   };
 }

@@ -6,7 +6,7 @@ import { coversHost } from "../model-hosts.ts";
 import type { Destination } from "../model-istio.ts";
 import type { MeshView } from "../model-view.ts";
 import type { MeshVirtualService, TcpRoute, TlsRoute } from "../model-virtual-services.ts";
-import { ACCESS_LOG } from "./access-log.ts";
+import { type AccessLogs, accessLogField } from "./access-log.ts";
 import {
   BLACK_HOLE_CLUSTER,
   INVALID_BACKEND,
@@ -29,7 +29,7 @@ export interface L4Client {
   readonly server: Pick<GatewayServer, "port" | "hosts">;
   /** Before the connection is passed on. */
   readonly filters: readonly Filter[];
-  readonly accessLog: boolean;
+  readonly accessLogs: AccessLogs;
 }
 
 type Targets = readonly {
@@ -164,7 +164,7 @@ export function passedOn(targets: Targets, view: MeshView, client: L4Client): Fi
               },
             }),
         ...(idleMs === undefined ? {} : { idle_timeout: durationFromMs(idleMs) }),
-        ...(client.accessLog ? { access_log: [ACCESS_LOG] } : {}),
+        ...accessLogField(client.accessLogs),
       }),
     },
   ];

@@ -1,6 +1,7 @@
 import type { MessageTypes } from "../../../xds/index.ts";
 import type { MeshModel } from "../model.ts";
 import type { ProxyNode } from "../proxy-node.ts";
+import type { AccessLogs } from "./access-log.ts";
 import { connectionManager } from "./connection-manager.ts";
 import { HTTP_PROXY_ROUTE } from "./names.ts";
 import { tracingFields } from "./tracing.ts";
@@ -17,7 +18,7 @@ const OUTBOUND = 2;
 export function httpProxyListener(
   node: ProxyNode,
   port: number,
-  options: { readonly accessLog: boolean },
+  options: { readonly accessLogs: AccessLogs },
   model: MeshModel,
 ): Listener {
   return {
@@ -31,7 +32,7 @@ export function httpProxyListener(
             statPrefix: `outbound_${node.ipAddress}_${port}`,
             direction: "outbound",
             routes: HTTP_PROXY_ROUTE,
-            accessLog: options.accessLog,
+            accessLogs: options.accessLogs,
             tracing: tracingFields(model, node, "outbound"),
             takesAnyHost: true,
             pathNormalization: model.settings.pathNormalization,

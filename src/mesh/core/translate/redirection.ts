@@ -1,6 +1,6 @@
 import { type MessageTypes, packAny } from "../../../xds/index.ts";
 import type { ProxyNode } from "../proxy-node.ts";
-import { ACCESS_LOG } from "./access-log.ts";
+import { type AccessLogs, accessLogField } from "./access-log.ts";
 
 type Filter = MessageTypes["envoy.config.listener.v3.Filter"];
 type ListenerFilter = MessageTypes["envoy.config.listener.v3.ListenerFilter"];
@@ -22,13 +22,13 @@ export function isRedirected({ role, interceptionMode }: ProxyNode): boolean {
 }
 
 /** Passes a connection on to a cluster as it is. */
-export function tcpTo(cluster: string, accessLog: boolean): Filter {
+export function tcpTo(cluster: string, accessLogs: AccessLogs): Filter {
   return {
     name: "envoy.filters.network.tcp_proxy",
     typed_config: packAny("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
       stat_prefix: cluster,
       cluster,
-      ...(accessLog ? { access_log: [ACCESS_LOG] } : {}),
+      ...accessLogField(accessLogs),
     }),
   };
 }

@@ -1,6 +1,7 @@
 import { durationFromMs, type MessageTypes } from "../../../xds/index.ts";
 import type { MeshModel } from "../model.ts";
 import type { ProxyNode } from "../proxy-node.ts";
+import type { AccessLogs } from "./access-log.ts";
 import { HTTP_INSPECTOR, type InboundPort, inboundChains, TLS_INSPECTOR } from "./inbound.ts";
 import { BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER, inboundClusterName } from "./names.ts";
 import { ORIGINAL_DESTINATION, tcpTo, wildcardOf } from "./redirection.ts";
@@ -23,7 +24,7 @@ export function virtualInboundListener(
   ports: readonly InboundPort[],
   node: ProxyNode,
   model: MeshModel,
-  options: { readonly accessLog: boolean },
+  options: { readonly accessLogs: AccessLogs },
 ): Listener {
   const declared = ports.map((port) => ({
     number: port.number,
@@ -57,7 +58,7 @@ export function virtualInboundListener(
       {
         name: "virtualInbound-blackhole",
         filter_chain_match: { destination_port: { value: PORT } },
-        filters: [tcpTo(BLACK_HOLE_CLUSTER, false)],
+        filters: [tcpTo(BLACK_HOLE_CLUSTER, [])],
       },
       ...declared.flatMap(({ number, chains }) => chains.map((chain) => atPort(chain, number))),
       ...other.chains.map((chain) => ({ ...chain, name: "virtualInbound-catchall" })),

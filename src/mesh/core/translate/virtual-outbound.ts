@@ -6,6 +6,7 @@ import {
   visibleVirtualServices,
 } from "../model-virtual-services.ts";
 import type { ProxyNode } from "../proxy-node.ts";
+import type { AccessLogs } from "./access-log.ts";
 import { connectionManager } from "./connection-manager.ts";
 import { HTTP_INSPECTOR, TLS_INSPECTOR } from "./inbound.ts";
 import {
@@ -40,9 +41,9 @@ const HTTP = { transport_protocol: "raw_buffer", application_protocols: ["http/1
 export function virtualOutboundListeners(
   view: MeshView,
   node: ProxyNode,
-  options: { readonly accessLog: boolean },
+  options: { readonly accessLogs: AccessLogs },
 ): readonly Listener[] {
-  const make = new ListenerMaker(view, node, options.accessLog);
+  const make = new ListenerMaker(view, node, options.accessLogs);
   const ports = outboundPorts(view);
   const numbers = [...new Set([...ports.shared.keys(), ...ports.loose.keys()])];
   return [
@@ -60,15 +61,15 @@ export function virtualOutboundListeners(
 class ListenerMaker {
   readonly #view: MeshView;
   readonly #node: ProxyNode;
-  readonly #accessLog: boolean;
+  readonly #accessLogs: AccessLogs;
   readonly #virtualServices: readonly MeshVirtualService[];
   readonly #elsewhere: string;
   readonly #takesAnyHost: boolean;
 
-  constructor(view: MeshView, node: ProxyNode, accessLog: boolean) {
+  constructor(view: MeshView, node: ProxyNode, accessLogs: AccessLogs) {
     this.#view = view;
     this.#node = node;
-    this.#accessLog = accessLog;
+    this.#accessLogs = accessLogs;
     this.#virtualServices = visibleVirtualServices(view.virtualServices, node.namespace).filter(
       ({ gateways }) => gateways.includes(MESH_GATEWAY),
     );
@@ -87,7 +88,7 @@ class ListenerMaker {
           // A connection to the proxy's own port would come back to it for ever.
           name: "virtualOutbound-blackhole",
           filter_chain_match: { destination_port: { value: PORT } },
-          filters: [tcpTo(BLACK_HOLE_CLUSTER, false)],
+          filters: [tcpTo(BLACK_HOLE_CLUSTER, [])],
         },
         { name: "virtualOutbound-catchall-tcp", filters: this.#goOn() },
       ],
@@ -161,7 +162,7 @@ class ListenerMaker {
       statPrefix: `outbound_${address}_${port}`,
       direction: "outbound",
       routes,
-      accessLog: this.#accessLog,
+      accessLogs: this.#accessLogs,
       tracing: tracingFields(this.#view, this.#node, "outbound"),
       pathNormalization: this.#view.settings.pathNormalization,
       takesAnyHost: this.#takesAnyHost,
@@ -169,7 +170,7 @@ class ListenerMaker {
   }
 
   #goOn(): Filter[] {
-    return [tcpTo(this.#elsewhere, this.#accessLog)];
+    return [tcpTo(this.#elsewhere, this.#accessLogs)];
   }
 
   /** To where the first TCP route says, else to the service. */
@@ -204,7 +205,7 @@ class ListenerMaker {
       gateway: MESH_GATEWAY,
       server: { port: port.number, hosts: [{ namespace: "*", dnsName: service.host }] },
       filters: [],
-      accessLog: this.#accessLog,
+      accessLogs: this.#accessLogs,
     };
   }
 }

@@ -221,7 +221,11 @@ test("what has no effect is said", () => {
     telemetries: [
       telemetry(
         { name: "t" },
-        { tracing: [named("jaeger")], accessLogging: [{ disabled: true }], metrics: [{}] },
+        {
+          tracing: [named("jaeger")],
+          accessLogging: [{ filter: { expression: "true" }, providers: [{ name: "als" }] }],
+          metrics: [{}],
+        },
       ),
       telemetry({ name: "bad" }, { tracing: [{ randomSamplingPercentage: 101 }] }),
     ],
@@ -232,9 +236,16 @@ test("what has no effect is said", () => {
     rootNamespace: "istio-system",
   });
   const text = problems.map(({ name, message }) => `${name}: ${message}`).join("\n");
-  assert.match(text, /t: accessLogging has no effect/);
+  assert.match(text, /t: accessLogging\[0\]\.filter\.expression has no effect/);
+  assert.match(
+    text,
+    /t: accessLogging\[0\] names the provider als, which MeshConfig does not have/,
+  );
   assert.match(text, /t: metrics has no effect/);
   assert.match(text, /t: tracing\[0\] names the provider jaeger, which MeshConfig does not have/);
   assert.match(text, /bad: .*randomSamplingPercentage/);
-  assert.match(text, /extensionProviders\[0\]: x: only zipkin and opentelemetry have an effect/);
+  assert.match(
+    text,
+    /extensionProviders\[0\]: x: only zipkin, opentelemetry and envoyFileAccessLog have an effect/,
+  );
 });
