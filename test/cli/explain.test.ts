@@ -22,10 +22,12 @@ test("reads what is asked for", () => {
   assert.deepEqual(parseTarget("reviews:9080", "/a?b=1"), {
     authority: "reviews:9080",
     target: "/a?b=1",
+    scheme: "http",
   });
-  assert.deepEqual(parseTarget("http://reviews:9080/a?b=1", "/"), {
+  assert.deepEqual(parseTarget("https://reviews:9080/a?b=1", "/"), {
     authority: "reviews:9080",
     target: "/a?b=1",
+    scheme: "https",
   });
   assert.equal(parseTarget("svc/reviews", "/").authority, "reviews");
   assert.deepEqual(parseHeaders(["User=jason", "x-a: b=c"]), [

@@ -362,6 +362,19 @@ spec: { mtls: { mode: STRICT } }
           () => false,
         ),
       );
+      for (const [target, status] of [
+        ["/productpage", 200],
+        ["/elsewhere", 404],
+      ] as const) {
+        const { stdout: text } = await serin(
+          ...["explain", "--from", "istio-ingressgateway.istio-system", "--to", url],
+          ...["--path", target, "-o", "json"],
+        );
+        const [outcome] = (JSON.parse(text) as Explanation).outcomes;
+        const expected = outcome?.status === "application" ? 200 : outcome?.status;
+        assert.equal(expected, status, text);
+        assert.equal((await fetch(`${url}${target}`)).status, status);
+      }
       const service = await serin("describe", "service", "productpage", "-o", "json");
       assert.deepEqual(JSON.parse(service.stdout).exposures[0].urls, [url]);
       assert.equal((await serin("describe", "pod", "nobody")).code, 1);

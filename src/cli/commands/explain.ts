@@ -20,8 +20,9 @@ Usage:
   serin explain --from WHO --to HOST[:PORT] [flags]
 
 Flags:
-      --from WHO[.NS]         caller: a pod, a Deployment or an application; KIND/NAME says which
-      --to HOST[:PORT]        as the caller names it: reviews:9080
+      --from WHO[.NS]         caller: a pod, a Deployment or an application; KIND/NAME says which. Of an
+                              ingress gateway: a request from outside that arrives there
+      --to HOST[:PORT]        as the caller names it: reviews:9080; https://HOST for TLS at a gateway
       --path PATH             path and query (default /)
       --method METHOD         default GET
       --header NAME=VALUE     a header; may be repeated
@@ -58,7 +59,7 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   if (values.jwt !== undefined && values.claim.length > 0) {
     throw usageError("give either --jwt or --claim");
   }
-  const { authority, target } = parseTarget(values.to, values.path);
+  const { authority, target, scheme } = parseTarget(values.to, values.path);
   const bearer =
     values.jwt === undefined ? [] : [["authorization", `Bearer ${values.jwt}`] as const];
   const headers = [...parseHeaders(values.header), ...bearer];
@@ -78,7 +79,7 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   const explanation = explain({
     source,
     view: viewFor(model, source),
-    request: { method: values.method, authority, target, scheme: "http", headers },
+    request: { method: values.method, authority, target, scheme, headers },
     claims,
     sourcePrincipal: values["source-principal"],
     dataPlane: createDataPlane(await checkedSignatures(model, tokens), nowMs),

@@ -4,18 +4,19 @@ import { usageError } from "../usage.ts";
 export function parseTarget(
   to: string,
   path: string,
-): { readonly authority: string; readonly target: string } {
+): { readonly authority: string; readonly target: string; readonly scheme: "http" | "https" } {
   if (/^https?:\/\//.test(to)) {
     if (!URL.canParse(to)) throw usageError(`--to must be HOST[:PORT] (found ${to})`);
     const { host, pathname, search } = new URL(to);
-    return { authority: host, target: checkedPath(path === "/" ? `${pathname}${search}` : path) };
+    const target = checkedPath(path === "/" ? `${pathname}${search}` : path);
+    return { authority: host, target, scheme: to.startsWith("https:") ? "https" : "http" };
   }
   const authority = to.replace(/^(?:svc|services?)\//, "");
   const port = /:(\d+)$/.exec(authority)?.[1];
   if (!/^[^\s/?#:]+(?::\d{1,5})?$/.test(authority) || Number(port ?? 1) > 65_535) {
     throw usageError(`--to must be HOST[:PORT] (found ${to})`);
   }
-  return { authority, target: checkedPath(path) };
+  return { authority, target: checkedPath(path), scheme: "http" };
 }
 
 function checkedPath(path: string): string {

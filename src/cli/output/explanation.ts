@@ -29,10 +29,17 @@ export function formatExplanation(explanation: Explanation): string {
 function requestText({ request, source }: Explanation): string {
   const { method, authority, target, headers } = request;
   const as = source.hasSidecar ? ` as ${source.principal}` : ", which has no sidecar";
+  const { access } = source;
   return [
-    `Request: ${method} http://${authority}${target}`,
+    `Request: ${method} ${request.scheme}://${authority}${target}`,
     ...headers.map(([name, value]) => `  ${name}: ${shortened(value)}`),
     `  from pod ${source.pod} (${source.workload})${as}`,
+    ...(access === undefined
+      ? []
+      : [
+          `  access to the gateway: ${access.reason}`,
+          ...access.rules.map((rule) => `  ${ruleText(rule)}`),
+        ]),
     "",
   ].join("\n");
 }

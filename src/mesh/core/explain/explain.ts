@@ -12,11 +12,12 @@ import { meshServerName, spiffeId } from "../translate/names.ts";
 import { type AccessDecision, decideAccess } from "./authorization.ts";
 import { type ClusterSummary, summarizeCluster } from "./cluster-summary.ts";
 import { type EndpointShare, explainCluster } from "./endpoints.ts";
+import { decideGatewayRoute } from "./gateway-route-decision.ts";
 import { decideTls, type TlsDecision } from "./mutual-tls.ts";
 import { merged, type Outcome } from "./outcome.ts";
 import type { Question, RequestHead } from "./question.ts";
 import { referenceTo } from "./reference.ts";
-import { decideRoute, type TriedMatch } from "./route-decision.ts";
+import { decideRoute, type RouteDecision, type TriedMatch } from "./route-decision.ts";
 import {
   type ClusterChoice,
   clusterChoices,
@@ -36,6 +37,8 @@ export interface Explanation {
     readonly hasSidecar: boolean;
     /** Who it proves to be over mutual TLS. */
     readonly principal: string;
+    /** Of a gateway: whether it takes the request at all. */
+    readonly access: AccessDecision | undefined;
   };
   readonly request: RequestHead;
   readonly route: ExplainedRoute;
@@ -46,14 +49,7 @@ export interface Explanation {
 }
 
 export interface ExplainedRoute extends Partial<RouteSummary> {
-  readonly kind:
-    | "forward"
-    | "redirect"
-    | "direct"
-    | "passthrough"
-    | "blocked"
-    | "none"
-    | "direct to endpoints";
+  readonly kind: RouteDecision["kind"] | "redirect" | "direct" | "none";
   /** Why it is this one, in a sentence. */
   readonly reason: string;
   readonly virtualHost: string | undefined;
@@ -93,8 +89,11 @@ export interface ExplainedEndpoint {
 }
 
 /** What becomes of a request, as the proxies on its way would decide, and why. */
-export function explain(question: Question): Explanation {
-  const { source, view, request: asked, dataPlane } = question;
+export function explain(asking: Question): Explanation {
+  const { view, request: asked, dataPlane } = asking;
+  const isGateway = view.client.role === "router";
+  const source = isGateway ? { ...asking.source, hasSidecar: true } : asking.source;
+  const question = { ...asking, source };
   const principal =
     question.sourcePrincipal === undefined
       ? spiffeId(view.trustDomain, { namespace: source.namespace, name: source.serviceAccount })
@@ -105,6 +104,7 @@ export function explain(question: Question): Explanation {
       workload: source.workloadName,
       hasSidecar: source.hasSidecar,
       principal,
+      access: undefined,
     },
   };
   const settings = pathFields(view.settings.pathNormalization);
@@ -128,14 +128,16 @@ export function explain(question: Question): Explanation {
     };
   }
   const request = { ...asked, target };
-  const decision = decideRoute(question, request);
+  const decision = (isGateway ? decideGatewayRoute : decideRoute)(question, request);
   const ruleOf: DestinationRuleLookup = source.hasSidecar
     ? destinationRulesFor(view.destinationRules, source.namespace, view.rootNamespace)
     : () => undefined;
   const context = { question, request, principal, ruleOf };
-  const explained = explainAction(decision, context);
+  const access = isGateway && decision.kind !== "closed" ? enter(context) : undefined;
+  const explained =
+    access?.isAllowed === false ? refused(decision, access) : explainAction(decision, context);
   return {
-    ...common,
+    source: { ...common.source, access },
     request,
     ...explained,
     warnings: warningsOf(question, decision, explained.destinations, ruleOf),
@@ -158,9 +160,49 @@ function nowhere(kind: ExplainedRoute["kind"], reason: string): ExplainedRoute {
   };
 }
 
-function explainAction(decision: ReturnType<typeof decideRoute>, context: Context): Explained {
+/** Whether a gateway takes a request from outside: nobody is proven there. */
+function enter({ question, request }: Context): AccessDecision {
+  const { source, view, dataPlane, claims } = question;
+  return decideAccess(
+    view,
+    {
+      ...{ workload: source, isHttp: true, request, claims },
+      connection: {
+        destinationIp: source.address,
+        destinationPort: 0,
+        ...{ directRemoteIp: "", remoteIp: "", requestedServerName: "", peer: undefined },
+      },
+    },
+    dataPlane,
+  );
+}
+
+function refused(decision: RouteDecision, { status, body, reason }: AccessDecision): Explained {
+  const { virtualHost, virtualService, rule, tried } = decision;
+  return {
+    route: { kind: "none", virtualHost, virtualService, rule, tried, reason: decision.reason },
+    destinations: [],
+    outcomes: [
+      { sharePercent: 100, status, workload: undefined, body, reason: `the gateway: ${reason}` },
+    ],
+  };
+}
+
+function explainAction(decision: RouteDecision, context: Context): Explained {
   const { virtualHost, virtualService, rule, tried, reason } = decision;
   const common = { virtualHost, virtualService, rule, tried, reason };
+  if (decision.kind === "closed") {
+    return {
+      route: { ...common, kind: "closed" },
+      destinations: [],
+      outcomes: [
+        {
+          ...{ sharePercent: 100, status: undefined, workload: undefined, body: undefined },
+          reason,
+        },
+      ],
+    };
+  }
   const answer = (kind: ExplainedRoute["kind"], status: number, why: string): Explained => ({
     route: { ...common, kind },
     destinations: [],

@@ -23,7 +23,8 @@ export interface TriedMatch {
 
 /** The route that a request takes out of the source's proxy. */
 export interface RouteDecision {
-  readonly kind: "forward" | "passthrough" | "blocked" | "direct to endpoints";
+  /** closed: nobody listens. */
+  readonly kind: "forward" | "passthrough" | "blocked" | "direct to endpoints" | "closed";
   readonly reason: string;
   /** The service that the request's host names; undefined for one that nobody knows. */
   readonly service: MeshService | undefined;
@@ -39,7 +40,8 @@ export interface RouteDecision {
   readonly route: Route | undefined;
 }
 
-const NOBODY = {
+/** A decision in which nobody has a say. */
+export const NO_ROUTE = {
   service: undefined,
   port: undefined,
   virtualHost: undefined,
@@ -61,7 +63,7 @@ export function decideRoute(question: Question, request: RequestHead): RouteDeci
   const { host, port } = hostAndPort(name ?? "");
   const service = view.serviceByHost.get(host);
   if (!source.hasSidecar) return withoutSidecar(service, port, request);
-  const common = { ...NOBODY, virtualHost: name, service, port };
+  const common = { ...NO_ROUTE, virtualHost: name, service, port };
   const [first] = virtualHost?.routes ?? [];
   if (name === "block_all" || name === "allow_any") {
     const isBlocked = name === "block_all";
@@ -111,10 +113,10 @@ function withoutSidecar(
 ): RouteDecision {
   if (service === undefined) {
     const reason = `no service is called ${request.authority}`;
-    return { ...NOBODY, kind: "passthrough", reason, route: {} };
+    return { ...NO_ROUTE, kind: "passthrough", reason, route: {} };
   }
   return {
-    ...NOBODY,
+    ...NO_ROUTE,
     ...{ service, port },
     kind: "direct to endpoints",
     reason: "the caller has no sidecar: VirtualServices and DestinationRules have no effect on it",
@@ -147,7 +149,8 @@ function tried(
   };
 }
 
-function blockName({ rule, ruleIndex, match, matchIndex }: RouteCandidate): string {
+/** `http[1].match[0] (name)` */
+export function blockName({ rule, ruleIndex, match, matchIndex }: RouteCandidate): string {
   const block = match === undefined ? "" : `.match[${matchIndex}]`;
   const name = [rule.name, match?.name].filter((part) => part !== undefined && part !== "");
   return `http[${ruleIndex}]${block}${name.length === 0 ? "" : ` (${name.join(".")})`}`;

@@ -1,5 +1,6 @@
 import type { MeshModel } from "../model.ts";
 import { destinationRulesFor } from "../model-destination-rules.ts";
+import { gatewaysOf } from "../model-gateways.ts";
 import type { Subset } from "../model-istio.ts";
 import type { MeshService } from "../model-services.ts";
 import { type MeshView, viewOf } from "../model-view.ts";
@@ -57,10 +58,17 @@ export function checkTls(
     );
 }
 
-/** The mesh as a workload's sidecar sees it. */
+/** The mesh as a workload's proxy sees it: its sidecar, or the gateway that it is. */
 export function viewFor(model: MeshModel, workload: Workload): MeshView {
   const { namespace, labels, locality } = workload;
-  return viewOf(model, { role: "sidecar", namespace, labels, locality });
+  const role = isGateway(model, workload) ? "router" : "sidecar";
+  return viewOf(model, { role, namespace, labels, locality });
+}
+
+/** Whether a pod is one that a Gateway picks by its labels. */
+function isGateway(model: MeshModel, workload: Workload): boolean {
+  const picking = model.gateways.filter(({ selector }) => selector !== undefined);
+  return gatewaysOf(picking, workload).length > 0;
 }
 
 function checkOf(model: MeshModel, workload: Workload, target: TlsTarget): TlsCheck {

@@ -50,7 +50,10 @@ const ANY_ADDRESS = "0.0.0.0";
 const HTTP_ALPN = ["h2", "http/1.1"];
 
 /** The ports that the Gateways give a gateway pod, by number. What lacks its Secret is left out. */
-export function gatewayPorts(model: MeshModel, node: ProxyNode): readonly GatewayPort[] {
+export function gatewayPorts(
+  model: MeshModel,
+  node: Pick<ProxyNode, "namespace" | "labels">,
+): readonly GatewayPort[] {
   const ports = new Map<number, GatewayPort>();
   for (const gateway of gatewaysOf(model.gateways, node)) {
     for (const server of gateway.servers) {
@@ -201,7 +204,7 @@ function targetPort(port: number, node: ProxyNode, model: MeshModel): number {
 /** The routes of a gateway port: what the VirtualServices bound to its Gateways say, host by host. */
 export function gatewayRoutes(
   port: GatewayPort,
-  node: ProxyNode,
+  node: Pick<ProxyNode, "namespace" | "labels">,
   model: MeshView,
 ): readonly RouteConfiguration[] {
   const http = port.servers.filter((each) => isPlainHttp(each) || isHttps(each));
@@ -213,7 +216,7 @@ function routesOf(
   name: string,
   port: GatewayPort,
   servers: readonly Server[],
-  node: ProxyNode,
+  node: Pick<ProxyNode, "namespace" | "labels">,
   model: MeshView,
 ): RouteConfiguration {
   const byHost = new Map<string, { routes: Route[]; isRedirected: boolean }>();
@@ -262,7 +265,7 @@ const TO_HTTPS: Route = { match: { prefix: "/" }, redirect: { https_redirect: tr
 function boundTo(
   model: MeshModel,
   { namespace, name }: MeshGateway,
-  node: ProxyNode,
+  node: Pick<ProxyNode, "namespace">,
 ): readonly MeshVirtualService[] {
   return model.virtualServices.filter(
     (each) => each.gateways.includes(`${namespace}/${name}`) && isVisible(each, node.namespace),

@@ -9,6 +9,7 @@ import {
   authorizationPolicy,
   bookinfo,
   destinationRule,
+  gateway,
   mesh,
   meshConfig,
   peerAuthentication,
@@ -19,6 +20,7 @@ import {
 import { modelOf } from "../support/translated.ts";
 
 interface Asked {
+  readonly scheme?: "https";
   readonly to?: string;
   readonly path?: string;
   readonly method?: string;
@@ -40,7 +42,7 @@ function explained(objects: MeshObjects, asked: Asked = {}): Explanation {
       method: asked.method ?? "GET",
       authority: asked.to ?? "reviews:9080",
       target: asked.path ?? "/reviews/1",
-      scheme: "http",
+      scheme: asked.scheme ?? "http",
       headers: Object.entries(asked.headers ?? {}),
     },
     claims: asked.claims,
@@ -409,6 +411,142 @@ for (const { what, mesh: parts = [], asked, reason, outcomes } of ROWS) {
     assert.ok(Math.abs(sum - 100) < 0.1, `shares add up to ${sum}`);
   });
 }
+
+const INGRESS: Partial<MeshObjects> = mesh(
+  service({
+    name: "ingress",
+    namespace: "istio-system",
+    ports: [{ port: 80, name: "http" }],
+    pods: [
+      {
+        name: "ingress-1-a",
+        namespace: "istio-system",
+        ip: "127.16.0.99",
+        labels: { istio: "ingressgateway" },
+        hasSidecar: false,
+      },
+    ],
+  }),
+  {
+    gateways: [
+      gateway(
+        { name: "own" },
+        {
+          selector: { istio: "ingressgateway" },
+          servers: [
+            { port: { number: 80, name: "http", protocol: "HTTP" }, hosts: ["shop.example.com"] },
+            {
+              port: { number: 8080, name: "old", protocol: "HTTP" },
+              hosts: ["shop.example.com"],
+              tls: { httpsRedirect: true },
+            },
+          ],
+        },
+      ),
+    ],
+    virtualServices: [
+      virtualService(
+        { name: "rest" },
+        {
+          hosts: ["shop.example.com"],
+          gateways: ["own"],
+          http: [
+            { match: [{ uri: { prefix: "/api" } }], route: [to("v2")] },
+            { route: [to("v1")] },
+          ],
+        },
+      ),
+      virtualService(
+        { name: "shop", createdAt: "2026-02-01T00:00:00Z" },
+        {
+          hosts: ["shop.example.com"],
+          gateways: ["own"],
+          http: [
+            { match: [{ uri: { exact: "/a" } }, { uri: { exact: "/b" } }], route: [to("v3")] },
+          ],
+        },
+      ),
+    ],
+  },
+  rules(),
+);
+
+const GATEWAY_ROWS: readonly (readonly [
+  what: string,
+  asked: Asked,
+  reason: RegExp,
+  outcomes: readonly string[],
+])[] = [
+  [
+    "the first rule",
+    { path: "/api/x" },
+    /^http\[0\]\.match\[0\] of VirtualService default\/rest/,
+    ["100 application reviews-v2"],
+  ],
+  [
+    "another VirtualService's rule before what catches all",
+    { path: "/b" },
+    /^http\[0\]\.match\[1\] of VirtualService default\/shop/,
+    ["100 application reviews-v3"],
+  ],
+  [
+    "what catches all comes last",
+    { path: "/c" },
+    /^http\[1\] of VirtualService default\/rest/,
+    ["100 application reviews-v1"],
+  ],
+  [
+    "another host",
+    { to: "other.example.com" },
+    /no VirtualService that is bound to a Gateway of this pod/,
+    ["100 404 -"],
+  ],
+  [
+    "a port that sends on to https",
+    { to: "shop.example.com:8080" },
+    /sends plain HTTP on to https/,
+    ["100 301 -"],
+  ],
+  [
+    "a port that nobody has",
+    { to: "shop.example.com:81" },
+    /listens on port 81 \(there is 80, 8080\)/,
+    ["100 closed -"],
+  ],
+  ["TLS, which this one has not", { scheme: "https" }, /listens on port 443/, ["100 closed -"]],
+];
+
+for (const [what, asked, reason, outcomes] of GATEWAY_ROWS) {
+  test(`a request at an ingress gateway: ${what}`, () => {
+    const client = "istio-system/ingress-1-a";
+    const found = explained(mesh(bookinfo(), INGRESS, STRICT), {
+      to: "shop.example.com",
+      client,
+      ...asked,
+    });
+    assert.match(found.route.reason, reason);
+    assert.deepEqual(outcomesOf(found), outcomes);
+  });
+}
+
+test("a gateway's own policies count before its routes", () => {
+  const deny = authorizationPolicy(
+    { name: "no-admin", namespace: "istio-system" },
+    {
+      selector: { matchLabels: { istio: "ingressgateway" } },
+      action: "DENY",
+      rules: [{ to: [{ operation: { paths: ["/admin*"] } }] }],
+    },
+  );
+  const objects = mesh(bookinfo(), INGRESS, { authorizationPolicies: [deny] });
+  const asked = { to: "shop.example.com", client: "istio-system/ingress-1-a" };
+  const refused = explained(objects, { ...asked, path: "/admin/x" });
+  assert.deepEqual(outcomesOf(refused), ["100 403 -"]);
+  assert.match(refused.outcomes[0]?.reason ?? "", /^the gateway: DENY: .*istio-system\/no-admin/);
+  const taken = explained(objects, { ...asked, path: "/api" });
+  assert.deepEqual(outcomesOf(taken), ["100 application reviews-v2"]);
+  assert.equal(taken.source.access?.isAllowed, true);
+});
 
 test("says of every match block why it is not the one", () => {
   const found = explained(
