@@ -39,6 +39,8 @@ export interface ConfigPusherOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onPublish: (push: number) => void;
+  /** Called with every model that is built, and what it was built of. */
+  readonly onModel: (model: MeshModel, objects: MeshObjects) => void;
 }
 
 /** From watched objects to pushes, and from acknowledgements to the status of VirtualServices. */
@@ -127,6 +129,7 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
       options.onPublish(number);
       const { resourcesFor } = translator;
       ads.publish({ number, resourcesFor });
+      options.onModel(built, next);
       settleSoon();
     },
     onAdsEvent(event) {

@@ -12,6 +12,8 @@ import { createConfigPusher } from "./config-pusher.ts";
 import type { InjectionSettings } from "./core/injection-patch.ts";
 import { startDebugServer } from "./debug.ts";
 import { type ControlPlaneMetrics, createControlPlaneMetrics } from "./debug-metrics.ts";
+import { createGatewayDeployer } from "./gateway-deployer.ts";
+import { createGatewayStatusWriter } from "./gateway-status.ts";
 import { startGrpcServer } from "./grpc-server.ts";
 import type { Authenticator, SecretSource } from "./identity.ts";
 import { publishInjectionSettings } from "./injection-settings.ts";
@@ -114,6 +116,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       },
     });
     const writer = createRouteStatusWriter({ store, clock, logger, random });
+    const gatewayStatus = createGatewayStatusWriter({ store, clock, logger, random });
+    const deployer = createGatewayDeployer({ store, clock, logger, random });
+    // A gateway's pod that comes before the injector would stay without a proxy.
+    let isInjecting = false;
+    stops.push(() => {
+      gatewayStatus.stop();
+      deployer.stop();
+    });
     const pusher = createConfigPusher({
       model: { trustDomain, rootNamespace },
       accessLog: options.accessLog,
@@ -123,6 +133,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       clock,
       logger,
       onPublish: (push) => metrics.onPublish(push),
+      onModel: ({ gatewayApi }, objects) => {
+        gatewayStatus.apply(gatewayApi.statuses, objects);
+        if (isInjecting) deployer.apply(gatewayApi.deployments, objects);
+      },
     });
     stops.push(() => writer.stop());
     const methods = [
@@ -165,6 +179,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       injection,
     });
     stops.push(() => webhooks.stop());
+    isInjecting = true;
+    const [model, objects] = [pusher.model(), pusher.objects()];
+    if (model && objects) deployer.apply(model.gatewayApi.deployments, objects);
     const ports = { xds: grpc.port, debug: debug.port, webhook: webhooks.port };
     logger.info(ports, "control plane ready");
     return { ports, stop };

@@ -37,6 +37,8 @@ const GROUP_ORDER = [
   "batch",
   // `kubectl get canary` means Serin's own, where Flagger's definitions are installed beside them.
   "serin.dev",
+  // The textbook's `kubectl get gateway` means Istio's; Gateway API's short name is gtw.
+  "networking.istio.io",
 ];
 
 interface Listed {
