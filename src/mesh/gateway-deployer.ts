@@ -47,7 +47,11 @@ export function createGatewayDeployer(options: GatewayDeployerOptions): GatewayD
   const attempt = (what: string, isCurrent: () => boolean, act: () => Promise<void>, tries = 0) => {
     if (isStopped || !isCurrent()) return;
     act().catch((error: unknown) => {
-      logger.warn({ gateway: what, reason: messageOf(error) }, "gateway not deployed");
+      const fields = { gateway: what, reason: messageOf(error) };
+      // A cluster without Gateway API's definitions may get them later.
+      const isMissing = error instanceof SerinError && error.code === "SERIN_NOT_FOUND";
+      if (isMissing) logger.debug(fields, "gateway not deployed");
+      else logger.warn(fields, "gateway not deployed");
       const cancel = clock.schedule(backoffMs(tries, BACKOFF, random()), () => {
         cancels.delete(cancel);
         attempt(what, isCurrent, act, tries + 1);
