@@ -41,6 +41,8 @@ export interface ConfigPusherOptions {
   readonly onPublish: (push: number) => void;
   /** Called with every model that is built, and what it was built of. */
   readonly onModel: (model: MeshModel, objects: MeshObjects) => void;
+  /** Whether it is this control plane, of several, that writes status. */
+  readonly isLeader: () => boolean;
 }
 
 /** From watched objects to pushes, and from acknowledgements to the status of VirtualServices. */
@@ -48,6 +50,8 @@ export interface ConfigPusher {
   /** Builds the model and pushes what it translates to. When that fails the last model serves on. */
   apply(objects: MeshObjects): void;
   onAdsEvent(event: AdsEvent): void;
+  /** From now on this control plane writes status. */
+  lead(): void;
   model(): MeshModel | undefined;
   objects(): MeshObjects | undefined;
 }
@@ -75,6 +79,7 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
 
   const settle = (): void => {
     isSettling = false;
+    if (!options.isLeader()) return;
     const startMs = clock.nowMs();
     const connected = ads.connections().map(stateOf);
     const isGrace = clock.nowMs() < graceUntilMs;
@@ -137,6 +142,10 @@ export function createConfigPusher(options: ConfigPusherOptions): ConfigPusher {
         reportRejection(event.connection, event.typeUrl, event.message);
       }
       if (event.kind !== "sent" && event.kind !== "dequeued") settleSoon();
+    },
+    lead() {
+      writer.forgetWritten();
+      settleSoon();
     },
     model: () => model,
     objects: () => objects,

@@ -1,3 +1,4 @@
+import { messageOf } from "../base/index.ts";
 import type { KubeStore } from "../kube/store.ts";
 import type { Clock, Logger } from "../runtime/index.ts";
 import { createAds } from "./ads-server.ts";
@@ -17,6 +18,7 @@ import { createGatewayStatusWriter } from "./gateway-status.ts";
 import { startGrpcServer } from "./grpc-server.ts";
 import type { Authenticator, SecretSource } from "./identity.ts";
 import { publishInjectionSettings } from "./injection-settings.ts";
+import { startLeaderElection } from "./leader-election.ts";
 import { loadReportingService } from "./load-reports.ts";
 import { metricsService, type ProxyTelemetry } from "./metrics-service.ts";
 import { createRouteStatusWriter } from "./route-status.ts";
@@ -99,6 +101,21 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       model: () => pusher.model(),
       version: options.version ?? "unknown",
     });
+    /** Says where injection and validation are; not before they are there. */
+    let announce: (() => Promise<void>) | undefined;
+    const election = startLeaderElection({
+      ...{ store, clock, logger, random },
+      namespace: rootNamespace,
+      name: options.name ?? DEFAULT_NAME,
+      onLead() {
+        pusher.lead();
+        writeGateways();
+        announce?.().catch((error: unknown) => {
+          logger.error({ reason: messageOf(error) }, "webhooks not registered");
+        });
+      },
+    });
+    stops.push(() => election.stop());
     const identity = options.identity ?? ownIdentity(authority, options, metrics, stops);
     const ads = createAds({
       ...{ logger, clock },
@@ -124,6 +141,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       gatewayStatus.stop();
       deployer.stop();
     });
+    const writeGateways = (model = pusher.model(), objects = pusher.objects()): void => {
+      if (!election.isLeader() || model === undefined || objects === undefined) return;
+      gatewayStatus.apply(model.gatewayApi.statuses, objects);
+      if (isInjecting) deployer.apply(model.gatewayApi.deployments, objects);
+    };
     const pusher = createConfigPusher({
       model: { trustDomain, rootNamespace },
       accessLog: options.accessLog,
@@ -133,10 +155,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       clock,
       logger,
       onPublish: (push) => metrics.onPublish(push),
-      onModel: ({ gatewayApi }, objects) => {
-        gatewayStatus.apply(gatewayApi.statuses, objects);
-        if (isInjecting) deployer.apply(gatewayApi.deployments, objects);
-      },
+      onModel: (model, objects) => writeGateways(model, objects),
+      isLeader: () => election.isLeader(),
     });
     stops.push(() => writer.stop());
     const methods = [
@@ -171,17 +191,21 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       clusterId: "Kubernetes",
       audience: AUDIENCE,
     };
-    await publishInjectionSettings(store, rootNamespace, injection);
     // Last: pods are held up by a webhook that cannot tell them where xDS is.
     const webhooks = await startWebhooks({
       ...{ store, authority, host, logger, clock },
       port: options.ports.webhook,
       injection,
     });
-    stops.push(() => webhooks.stop());
+    stops.push(webhooks.stop);
+    await election.first;
+    announce = async () => {
+      await publishInjectionSettings(store, rootNamespace, injection);
+      await webhooks.register();
+    };
+    if (election.isLeader()) await announce();
     isInjecting = true;
-    const [model, objects] = [pusher.model(), pusher.objects()];
-    if (model && objects) deployer.apply(model.gatewayApi.deployments, objects);
+    writeGateways();
     const ports = { xds: grpc.port, debug: debug.port, webhook: webhooks.port };
     logger.info(ports, "control plane ready");
     return { ports, stop };

@@ -20,6 +20,8 @@ export interface RouteStatusOptions {
 export interface RouteStatusWriter {
   /** Makes it so; what is the same as last time costs nothing, newer replaces what is not written yet. */
   write(resource: TrackedResource, status: DistributionStatus): void;
+  /** Somebody else may have written meanwhile: everything is to be written anew. */
+  forgetWritten(): void;
   /** Forgets resources that are gone. */
   retain(uids: ReadonlySet<string>): void;
   stop(): void;
@@ -133,6 +135,9 @@ export function createRouteStatusWriter(options: RouteStatusOptions): RouteStatu
       entry.cancelRetry?.();
       entry.cancelRetry = undefined;
       void run(entry);
+    },
+    forgetWritten() {
+      for (const entry of entries.values()) entry.written = undefined;
     },
     retain(uids) {
       for (const [uid, entry] of entries) {

@@ -28,6 +28,8 @@ export interface WebhookOptions {
 
 export interface Webhooks {
   readonly port: number;
+  /** Tells the API server that the webhooks are here. */
+  register(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -37,8 +39,8 @@ const RENEW_AT = 0.5;
 const MIN_RENEWAL_MS = 5000;
 
 /**
- * Serves injection and validation over HTTPS with a certificate of the mesh's root, and tells the API
- * server about them. Throws SERIN_PORT_IN_USE, SERIN_PERMISSION.
+ * Serves injection and validation over HTTPS with a certificate of the mesh's root; `register` tells
+ * the API server about them. Throws SERIN_PORT_IN_USE, SERIN_PERMISSION.
  */
 export async function startWebhooks(options: WebhookOptions): Promise<Webhooks> {
   const { store, authority, host, logger, clock } = options;
@@ -83,15 +85,12 @@ export async function startWebhooks(options: WebhookOptions): Promise<Webhooks> 
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   };
-  try {
+  const register = async (): Promise<void> => {
     const caBundle = Buffer.from(authority.rootCertificatePem).toString("base64");
     const authorityPart = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
     await registerWebhooks(store, { url: `https://${authorityPart}`, caBundle });
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-  return { port, stop };
+  };
+  return { port, register, stop };
 }
 
 type Handler = (request: AdmissionRequest) => Promise<AdmissionAnswer>;

@@ -138,6 +138,14 @@ test("a VirtualService is reconciled once every connected proxy has it", async (
   assert.match(metrics, /^pilot_xds_push_time_count\{type="rds"\} [1-9]/m);
   assert.match(metrics, /^pilot_proxy_convergence_time_count [1-9]/m);
   assert.match(metrics, /^process_resident_memory_bytes [1-9]/m);
+  assert.match(metrics, /^pilot_proxy_queue_time_count [1-9]/m);
+  assert.match(metrics, /^pilot_push_triggers [1-9]/m);
+  assert.match(metrics, /^pilot_services 3$/m);
+  assert.match(metrics, /^pilot_virt_services 1$/m);
+  assert.match(metrics, /^pilot_eds_no_instances 3$/m);
+  assert.match(metrics, /^pilot_total_xds_internal_errors 0$/m);
+  assert.match(metrics, /^pilot_xds_rds_reject 0$/m);
+  assert.match(metrics, /^citadel_server_cert_chain_expiry_timestamp [1-9]/m);
   assert.match(metrics, /^citadel_server_root_cert_expiry_timestamp [1-9]/m);
   for (const name of ["csr", "success_cert_issuance", "authentication_failure"]) {
     assert.match(metrics, new RegExp(`^citadel_server_${name}_count 0$`, "m"));
@@ -237,6 +245,9 @@ test("a refusal is told in the status and in one Event of the VirtualService", a
   const id = "sidecar~127.16.0.8~refuser.default~default.svc.cluster.local";
   await reconciled(store, 1, `1/2 proxies up to date; ${id}: rds: ${reason}`);
   assert.equal((await statusOf(store)).conditions?.[0]?.status, "False");
+  const metrics = await (await fetch(`http://127.0.0.1:${plane.ports.debug}/metrics`)).text();
+  assert.match(metrics, /^pilot_xds_rds_reject 1$/m);
+  assert.match(metrics, /^pilot_total_xds_rejects\{type="rds"\} 1$/m);
   let events: readonly KubeObject[] = [];
   await until("the Event", async () => {
     events = (await store.list(RESOURCES.event, { namespace: "default" })).items;

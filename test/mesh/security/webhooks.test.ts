@@ -23,6 +23,7 @@ async function start(t: TestContext) {
     },
   });
   t.after(() => webhooks.stop());
+  await webhooks.register();
   const post = (path: string, body: string, method = "POST"): Promise<number> =>
     new Promise((resolve, reject) => {
       const outgoing = request(
