@@ -1,7 +1,10 @@
 import { z } from "zod";
 import { type KubeObject, RESOURCES } from "../api/index.ts";
 import { messageOf, SerinError } from "../base/index.ts";
+import { NAMESPACE_ANNOTATION } from "../embedded/index.ts";
 import type { KubeStore } from "../kube/store.ts";
+import { type FetchedPage, fetchInNamespace } from "./namespace-fetch.ts";
+import { forwardPort } from "./port-forward.ts";
 
 const ADMIN_PORT = 15000;
 const TIMEOUT_MS = 10_000;
@@ -11,6 +14,15 @@ export interface ProxyPod {
   readonly name: string;
   readonly namespace: string;
   readonly ip: string;
+  /** Of this machine, with the embedded cluster; undefined = the pod has none of its own. */
+  readonly networkNamespace?: string | undefined;
+}
+
+/** How pods of another machine are reached: with kubectl. */
+export interface PodAccess {
+  /** undefined: the environment's. */
+  readonly kubeconfig: string | undefined;
+  readonly env: NodeJS.ProcessEnv;
 }
 
 const podSchema = z.object({
@@ -49,7 +61,9 @@ export async function findProxyPod(
   if (ip === undefined) {
     throw new SerinError("SERIN_UNAVAILABLE", `${who} has no address yet`, { retry: "yes" });
   }
-  return { name: found.metadata.name, namespace: found.metadata.namespace ?? namespace, ip };
+  const networkNamespace = found.metadata.annotations?.[NAMESPACE_ANNOTATION];
+  const { name, namespace: own = namespace } = found.metadata;
+  return { name, namespace: own, ip, networkNamespace };
 }
 
 /** Pods' names may hold dots: the last part is the namespace only if no pod is called so. */
@@ -63,36 +77,55 @@ function podAt(store: KubeStore, name: string, namespace: string): Promise<KubeO
 }
 
 /**
- * Asks a page of the proxy's admin interface. It listens on loopback only, so it answers here for pods
- * of the embedded cluster; for others SERIN_UNAVAILABLE says how to get at it. 10 seconds at most.
+ * Asks a page of the proxy's admin interface, which is for the pod alone: on the loopback network at the
+ * pod's own address, in a network namespace from within, elsewhere through `kubectl port-forward`.
+ * Throws SERIN_UNAVAILABLE, SERIN_API.
  */
 export async function askProxyAdmin(
   pod: ProxyPod,
   path: string,
+  access: PodAccess,
   method: "GET" | "POST" = "GET",
 ): Promise<string> {
   const who = `the proxy of pod ${pod.namespace}/${pod.name}`;
-  if (!pod.ip.startsWith("127.")) {
-    throw new SerinError(
-      "SERIN_UNAVAILABLE",
-      `${who} shows its configuration inside of the pod only; save it with ` +
-        `\`kubectl exec -n ${pod.namespace} ${pod.name} -c istio-proxy -- curl -s localhost:${ADMIN_PORT}/config_dump\` ` +
-        "and give the file with --file",
-    );
+  const { status, body } = await fetchAdmin(pod, path, access, method, who);
+  if (status < 400) return body;
+  throw new SerinError("SERIN_API", `${who} answered ${status}: ${body.trim()}`, {
+    source: "remote",
+  });
+}
+
+async function fetchAdmin(
+  pod: ProxyPod,
+  path: string,
+  access: PodAccess,
+  method: "GET" | "POST",
+  who: string,
+): Promise<FetchedPage> {
+  const { ip, networkNamespace, name, namespace } = pod;
+  if (ip.startsWith("127.")) return await fetchAt(`${ip}:${ADMIN_PORT}`, path, method, who);
+  if (networkNamespace !== undefined) {
+    const url = `http://127.0.0.1:${ADMIN_PORT}${path}`;
+    return await fetchInNamespace(networkNamespace, url, method);
   }
+  await using forward = await forwardPort({ namespace, pod: name, port: ADMIN_PORT, ...access });
+  return await fetchAt(forward.address, path, method, who);
+}
+
+async function fetchAt(
+  address: string,
+  path: string,
+  method: "GET" | "POST",
+  who: string,
+): Promise<FetchedPage> {
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const response = await fetch(`http://${pod.ip}:${ADMIN_PORT}${path}`, { method, signal });
-    const body = await response.text();
-    if (response.ok) return body;
-    throw new SerinError("SERIN_API", `${who} answered ${response.status}: ${body.trim()}`, {
-      source: "remote",
-    });
+    const response = await fetch(`http://${address}${path}`, { method, signal });
+    return { status: response.status, body: await response.text() };
   } catch (error) {
-    if (error instanceof SerinError) throw error;
     throw new SerinError(
       "SERIN_UNAVAILABLE",
-      `${who} does not answer on ${pod.ip}:${ADMIN_PORT}: ${messageOf(error)}`,
+      `${who} does not answer on ${address}: ${messageOf(error)}`,
       { source: "remote", retry: "yes", cause: error },
     );
   }

@@ -7,6 +7,7 @@ import type { NetworkMode } from "./node-agent/cluster-network.ts";
 import { startNodeAgent } from "./node-agent/index.ts";
 
 export type { ImageMap, ImageMapRow } from "./core/node-agent/image-map.ts";
+export { NAMESPACE_ANNOTATION } from "./core/node-agent/network.ts";
 export type { NetworkMode } from "./node-agent/cluster-network.ts";
 export { parseImageMap } from "./node-agent/image-map-file.ts";
 export { whyNoNamespaces } from "./node-agent/netns/capability.ts";

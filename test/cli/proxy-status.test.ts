@@ -78,7 +78,7 @@ test("proxy-status tells who has what, who refused it, and what one proxy has in
   const env = { KUBECONFIG: kubeconfigPath };
   const unknown = await runCommand(["proxy-status"], env);
   assert.equal(unknown.code, 1);
-  assert.match(unknown.stderr, /ConfigMap istio-system\/serin-control-plane .*--control-plane/);
+  assert.match(unknown.stderr, /no ConfigMap istio-system\/serin-control-plane .*--control-plane/);
 
   await publishControlPlane(store, "127.0.0.1", { ...plane.ports, debug: 1 });
   assert.match((await runCommand(["ps"], env)).stderr, /127\.0\.0\.1:1 does not answer/);

@@ -65,7 +65,8 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   } else {
     const store = clusterStore(values.kubeconfig, io.env);
     const pod = await findProxyPod(store, argument, values.namespace);
-    const text = await askProxyAdmin(pod, "/config_dump");
+    const access = { kubeconfig: values.kubeconfig, env: io.env };
+    const text = await askProxyAdmin(pod, "/config_dump", access);
     enforced = rbacPolicies(parseConfigDump(text, `pod ${pod.name}`).listeners);
     const model = modelOf(await readObjects(store));
     applied = authorizationOverview(model, podNamed(model, pod.name, pod.namespace));

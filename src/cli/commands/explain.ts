@@ -67,14 +67,16 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   const manifests = values["with-policy"].flatMap(readManifests);
 
   const nowMs = systemClock.nowMs();
-  const found = await readObjects(clusterStore(values.kubeconfig, io.env));
+  const store = clusterStore(values.kubeconfig, io.env);
+  const found = await readObjects(store);
   const objects = withApplied(found, manifests, {
     namespace: values.namespace,
     now: new Date(nowMs).toISOString(),
   });
   const model = modelOf(objects);
   const source = callerNamed(model, values.from, values.namespace);
-  const findings = await proxyFindings(source);
+  const access = { kubeconfig: values.kubeconfig, env: io.env };
+  const findings = await proxyFindings(store, source, access);
   const tokens = tokensIn([target, ...headers.map(([, value]) => value)]);
   const explanation = explain({
     source,

@@ -16,7 +16,7 @@ import {
 } from "../output/config-dump-rows.ts";
 import { formatDocument } from "../output/document.ts";
 import { formatTable } from "../output/table.ts";
-import { askProxyAdmin, findProxyPod, type ProxyPod } from "../proxy-admin.ts";
+import { askProxyAdmin, findProxyPod, type PodAccess, type ProxyPod } from "../proxy-admin.ts";
 import { type OutputFormat, parseFlags, parseOutput, usageError } from "../usage.ts";
 
 const help = `Shows what a proxy runs with, asked of the proxy itself.
@@ -62,6 +62,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
 interface Source {
   readonly pod: ProxyPod | undefined;
   readonly dump: ConfigDump;
+  readonly access: PodAccess;
 }
 
 async function run(args: string[], io: CommandIo): Promise<number> {
@@ -88,13 +89,14 @@ async function run(args: string[], io: CommandIo): Promise<number> {
     argument === undefined
       ? undefined
       : await findProxyPod(clusterStore(values.kubeconfig, io.env), argument, values.namespace);
+  const access = { kubeconfig: values.kubeconfig, env: io.env };
   if (kind === "log") {
     if (pod === undefined) throw usageError("log asks a running proxy: give a pod");
     const query = values.level === undefined ? "" : `?level=${encodeURIComponent(values.level)}`;
-    io.stdout.write(await askProxyAdmin(pod, `/logging${query}`, "POST"));
+    io.stdout.write(await askProxyAdmin(pod, `/logging${query}`, access, "POST"));
     return 0;
   }
-  const source = await readSource(pod, values.file);
+  const source = await readSource(pod, values.file, access);
   if (kind === "bootstrap") {
     const document = { bootstrap: source.dump.bootstrap };
     io.stdout.write(formatDocument(document, format === "yaml" ? "yaml" : "json"));
@@ -116,14 +118,19 @@ function parseKind(text: string | undefined): Kind {
   return kind;
 }
 
-async function readSource(pod: ProxyPod | undefined, file: string | undefined): Promise<Source> {
+async function readSource(
+  pod: ProxyPod | undefined,
+  file: string | undefined,
+  access: PodAccess,
+): Promise<Source> {
   if (pod !== undefined) {
-    const dump = parseConfigDump(await askProxyAdmin(pod, "/config_dump"), `pod ${pod.name}`);
-    return { pod, dump };
+    const text = await askProxyAdmin(pod, "/config_dump", access);
+    return { pod, dump: parseConfigDump(text, `pod ${pod.name}`), access };
   }
   const path = file ?? "-";
   try {
-    return { pod, dump: parseConfigDump(readFileSync(path === "-" ? 0 : path, "utf8"), path) };
+    const text = readFileSync(path === "-" ? 0 : path, "utf8");
+    return { pod, dump: parseConfigDump(text, path), access };
   } catch (error) {
     if (error instanceof SerinError) throw error;
     throw new SerinError("SERIN_UNREADABLE_INPUT", `cannot read ${path}: ${messageOf(error)}`, {
@@ -134,7 +141,7 @@ async function readSource(pod: ProxyPod | undefined, file: string | undefined): 
 }
 
 async function rowsOf(table: Table, source: Source, filter: ConfigFilter): Promise<ConfigRow[]> {
-  const { dump, pod } = source;
+  const { dump, pod, access } = source;
   switch (table) {
     case "clusters":
       return clusterRows(dump.clusters, filter);
@@ -147,7 +154,10 @@ async function rowsOf(table: Table, source: Source, filter: ConfigFilter): Promi
     case "endpoints":
       // Health is the proxy's own finding: a dump does not hold it.
       if (pod === undefined) throw usageError("endpoints asks a running proxy: give a pod");
-      return endpointRows(JSON.parse(await askProxyAdmin(pod, "/clusters?format=json")), filter);
+      return endpointRows(
+        JSON.parse(await askProxyAdmin(pod, "/clusters?format=json", access)),
+        filter,
+      );
   }
 }
 

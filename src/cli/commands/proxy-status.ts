@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { SerinError } from "../../base/index.ts";
 import type { CommandIo, CommandSpec } from "../command.ts";
-import { askControlPlane, controlPlaneAddress } from "../control-plane.ts";
+import { askControlPlane, withControlPlane } from "../control-plane.ts";
 import { clusterStore } from "../kubeconfig.ts";
 import { formatDocument } from "../output/document.ts";
 import { compareDumps } from "../output/sync-diff.ts";
 import { formatTable } from "../output/table.ts";
-import { askProxyAdmin, findProxyPod, type ProxyPod } from "../proxy-admin.ts";
+import { askProxyAdmin, findProxyPod, type PodAccess, type ProxyPod } from "../proxy-admin.ts";
 import { type OutputFormat, parseFlags, parseOutput } from "../usage.ts";
 
 const help = `Shows which proxies are connected and whether they have what the control plane means them to have.
@@ -19,7 +19,7 @@ SYNCED: the proxy acknowledged the newest configuration. STALE: it was sent, and
 NOT SENT: the proxy has not asked, or there is nothing. ERROR: the proxy refused it; why is said below.
 
 Flags:
-      --control-plane HOST:PORT  its debug port; else as the cluster says
+      --control-plane HOST:PORT  its debug port; else as the cluster says, else its pod's (kubectl port-forward)
   -n, --namespace NS             without POD: only proxies of this namespace; with: POD's (default "default")
   -o, --output FORMAT            table | json | yaml (default table)
       --kubeconfig FILE          default: the environment's KUBECONFIG, else ~/.kube/config
@@ -71,10 +71,12 @@ async function run(args: string[], io: CommandIo): Promise<number> {
     argument === undefined
       ? undefined
       : await findProxyPod(store, argument, values.namespace ?? "default");
-  const address = values["control-plane"] ?? (await controlPlaneAddress(store));
-  if (pod !== undefined) return await compare(address, pod, format, io.stdout);
-  const answer = await askControlPlane(address, "/debug/syncz");
-  return list(z.array(z.unknown()).parse(answer), values.namespace, format, io.stdout);
+  const access = { kubeconfig: values.kubeconfig, env: io.env };
+  return await withControlPlane(store, values["control-plane"], access, async (address) => {
+    if (pod !== undefined) return await compare(address, pod, access, format, io.stdout);
+    const answer = await askControlPlane(address, "/debug/syncz");
+    return list(z.array(z.unknown()).parse(answer), values.namespace, format, io.stdout);
+  });
 }
 
 function list(
@@ -127,6 +129,7 @@ function problemsOf(state: ProxyState): readonly string[] {
 async function compare(
   address: string,
   pod: ProxyPod,
+  access: PodAccess,
   format: OutputFormat,
   stdout: NodeJS.WritableStream,
 ): Promise<number> {
@@ -143,7 +146,8 @@ async function compare(
     );
   }
   // Envoy leaves endpoints out unless asked for.
-  const actual: unknown = JSON.parse(await askProxyAdmin(pod, "/config_dump?include_eds=true"));
+  const dump = await askProxyAdmin(pod, "/config_dump?include_eds=true", access);
+  const actual: unknown = JSON.parse(dump);
   const types = compareDumps(expected, actual);
   if (format === "table") {
     stdout.write(types.map(({ type, diff }) => diff || `${type} Match\n`).join(""));

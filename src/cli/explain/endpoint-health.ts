@@ -1,7 +1,8 @@
 import { messageOf } from "../../base/index.ts";
+import type { KubeStore } from "../../kube/store.ts";
 import type { EndpointHealth, Workload } from "../../mesh/index.ts";
 import { field, listField, textField } from "../output/config-dump.ts";
-import { askProxyAdmin } from "../proxy-admin.ts";
+import { askProxyAdmin, findProxyPod, type PodAccess } from "../proxy-admin.ts";
 
 /** What a caller's proxy found out about the endpoints it uses. */
 export interface ProxyFindings {
@@ -11,12 +12,17 @@ export interface ProxyFindings {
 }
 
 /** Asks the proxy of a pod how healthy it finds its endpoints. A proxy that does not answer knows nothing. */
-export async function proxyFindings(workload: Workload): Promise<ProxyFindings> {
+export async function proxyFindings(
+  store: KubeStore,
+  workload: Workload,
+  access: PodAccess,
+): Promise<ProxyFindings> {
   const health = new Map<string, EndpointHealth>();
   if (!workload.hasSidecar) return { healthOf: () => undefined, problem: undefined };
   try {
-    const pod = { name: workload.podName, namespace: workload.namespace, ip: workload.address };
-    const clusters: unknown = JSON.parse(await askProxyAdmin(pod, "/clusters?format=json"));
+    const pod = await findProxyPod(store, workload.podName, workload.namespace);
+    const text = await askProxyAdmin(pod, "/clusters?format=json", access);
+    const clusters: unknown = JSON.parse(text);
     for (const cluster of listField(clusters, "cluster_statuses")) {
       for (const host of listField(cluster, "host_statuses")) {
         const address = textField(host, "address", "socket_address", "address");

@@ -1,7 +1,7 @@
 import type { KubeObject } from "../../api/index.ts";
 import type { KubeStore } from "../../kube/store.ts";
 import type { CommandIo } from "../command.ts";
-import { controlPlaneAddress, ROOT_NAMESPACE } from "../control-plane.ts";
+import { findControlPlane, ROOT_NAMESPACE } from "../control-plane.ts";
 import { clusterStore } from "../kubeconfig.ts";
 import { formatDocument, listOf } from "../output/document.ts";
 import { serinVersion } from "../serin-version.ts";
@@ -39,7 +39,7 @@ export async function runInstallation(flags: InstallationFlags, io: CommandIo): 
   }
   const store = clusterStore(flags.kubeconfig, io.env);
   // Gateways are filled in and configured by it: without one they would never start.
-  await controlPlaneAddress(store);
+  await findControlPlane(store);
   if (flags["dry-run"]) {
     for (const { kind, metadata } of objectsOf(plan)) {
       io.stdout.write(`${kind} ${metadata.namespace}/${metadata.name} would be applied\n`);
