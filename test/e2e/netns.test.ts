@@ -4,6 +4,8 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import type { Explanation } from "../../src/mesh/index.ts";
+import { runCommand } from "../cli/run-command.ts";
 import { curl, inNamespace, skipWithoutNamespaces } from "../support/namespaces.ts";
 import { eventually, type Kubectl, kubectlOf, temporary, up } from "../support/serin-cluster.ts";
 import { skipWithout } from "../support/tools.ts";
@@ -168,6 +170,24 @@ test("plain applications in namespaces of their own are in the mesh, and leave n
     assert.match(jason.body, /"version":"v2"/);
   });
 
+  await t.test("commands reach proxies that listen on the loopback of their pods", async () => {
+    const env = { ...process.env, KUBECONFIG: `${dataDir}/kubeconfig` };
+    const path = "jsonpath={.items[0].metadata.name}";
+    const pod = (await kubectl("get", "pods", "-l", "app=productpage", "-o", path)).trim();
+    await eventually("productpage's proxy has what it is meant to have", async () => {
+      const { stdout } = await runCommand(["proxy-status", pod], env);
+      return stdout === "Clusters Match\nListeners Match\nRoutes Match\nEndpoints Match\n";
+    });
+    const asked = ["--from", "productpage", "--to", "reviews:9080", "--header", "user=jason"];
+    const { stdout, stderr } = await runCommand(["explain", ...asked, "-o", "json"], env);
+    assert.equal(stderr, "", "the proxy was asked how healthy its endpoints are");
+    const { outcomes } = JSON.parse(stdout) as Explanation;
+    assert.deepEqual(
+      outcomes.map(({ sharePercent, status, workload }) => [sharePercent, status, workload]),
+      [[100, "application", "reviews-v2"]],
+    );
+  });
+
   await t.test(
     "a pod without sidecar reaches Services, each endpoint, and is refused by none",
     async () => {
@@ -200,6 +220,15 @@ test("plain applications in namespaces of their own are in the mesh, and leave n
       return status < 0;
     });
     await assert.rejects(fetch(`http://${echo.ip}:8080/`));
+    const told = await runCommand(
+      ["explain", "--from", "web.plain", "--to", "reviews.default:9080", "-o", "json"],
+      { ...process.env, KUBECONFIG: `${dataDir}/kubeconfig` },
+    );
+    const { outcomes } = JSON.parse(told.stdout) as Explanation;
+    assert.ok(
+      outcomes.every(({ status }) => status === undefined),
+      "explain says so too",
+    );
     assert.equal((await curl(page.namespace, REVIEWS)).status, 200);
     assert.equal(await greeting(page), "welcome, 127.0.0.6", "TCP inside of mutual TLS");
     // Its own probes come in nevertheless.
