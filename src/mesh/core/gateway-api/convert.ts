@@ -5,7 +5,13 @@ import type { MeshVirtualService } from "../model-virtual-services.ts";
 import { type Attachment, attachmentsOf } from "./attachment.ts";
 import type { RouteContext } from "./backends.ts";
 import type { Fault } from "./conditions.ts";
-import { gatewayOfListener, listenerRoutes, type Taken } from "./gateway-routes.ts";
+import {
+  connectionTargets,
+  gatewayOfListener,
+  listenerRoutes,
+  type Taken,
+} from "./gateway-routes.ts";
+import { rankedRoutes } from "./http-rules.ts";
 import { type OwnGateway, type OwnListener, ownListeners } from "./listeners.ts";
 import { type ServiceRoute, serviceRoutes } from "./mesh-routes.ts";
 import type { ApiObject, ApiService, GatewayApiInput, ValidRoute } from "./objects.ts";
@@ -175,7 +181,10 @@ function routeStatus(
   const { namespace, name, generation } = route.object;
   const parents = attachments.map((each): ParentStatus => {
     const isGateway = each.kind === "gateway";
-    const { faults } = contexts.of(route, isGateway);
+    const context = contexts.of(route, isGateway);
+    // References are right or wrong wherever the route is attached, if at all.
+    if (context.faults.length === 0) checkReferences(route, context);
+    const { faults } = context;
     return parentStatus(
       each.ref,
       isGateway ? each.controllerName : MESH_CONTROLLER,
@@ -185,6 +194,12 @@ function routeStatus(
     );
   });
   return { kind: route.type, namespace, name, body: { kind: "route", parents } };
+}
+
+function checkReferences(route: ValidRoute, context: RouteContext): void {
+  if (route.type === "HTTPRoute" || route.type === "GRPCRoute") {
+    rankedRoutes(route, undefined, context);
+  } else connectionTargets(route, context);
 }
 
 interface Place extends GatewayPlace {

@@ -124,6 +124,11 @@ const CASES: readonly (readonly [string, Case, readonly (string | undefined)[]])
     },
     unresolved("UnsupportedValue"),
   ],
+  [
+    "a backend that is not there, of a route that is not attached",
+    { ...backend({ name: "x", port: 80 }), parentRef: { sectionName: "x" } },
+    ["Accepted=False NoMatchingParent", "ResolvedRefs=False BackendNotFound"],
+  ],
   ["a foreign backend", { route: toFar }, unresolved("RefNotPermitted")],
   ["a granted one", { route: toFar, more: { referenceGrants: [grant()] } }, GOOD],
   [
