@@ -33,3 +33,10 @@ test("every feature of the proxy's reference names what configures it and tests 
     for (const file of files) assert.ok(existsSync(file), `${where}: there is no ${file}`);
   }
 });
+
+test("the reference of Gateway API names tests that exist", () => {
+  const text = readFileSync("docs/reference/gateway-api.md", "utf8");
+  const files = new Set([...text.matchAll(/`(test\/[^`]+\.ts)`/g)].map((match) => match[1] ?? ""));
+  assert.ok(files.size >= 8, `${files.size} files`);
+  for (const file of files) assert.ok(existsSync(file), `there is no ${file}`);
+});

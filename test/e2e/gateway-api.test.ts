@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
-import { request as httpsRequest } from "node:https";
+import {
+  createServer as createHttp2Server,
+  connect as http2Connect,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { createServer as createHttpsServer, request as httpsRequest } from "node:https";
 import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -35,6 +40,7 @@ test("Gateway API: a gateway of its own, routes, TLS with grants, routes of Serv
   const apply = (kind: string, name: string, spec: object, namespace = "default") => {
     const versions: Readonly<Record<string, string>> = {
       TCPRoute: "v1alpha2",
+      TLSRoute: "v1alpha2",
       ReferenceGrant: "v1beta1",
     };
     return applyObject({
@@ -127,6 +133,7 @@ test("Gateway API: a gateway of its own, routes, TLS with grants, routes of Serv
     listeners: [
       listener("http", 80),
       listener("tcp", 9000, { protocol: "TCP" }),
+      listener("tls", 9443, { protocol: "TLS", tls: { mode: "Passthrough" } }),
       secured("granted"),
       secured("refused"),
     ],
@@ -150,6 +157,27 @@ test("Gateway API: a gateway of its own, routes, TLS with grants, routes of Serv
       new Promise((resolve) => {
         const headers = { host: options.host ?? "a.com", connection: "close", ...options.headers };
         const outgoing = request({ host: address, port: 80, path, headers }, (response) => {
+          let body = "";
+          response.setEncoding("utf8").on("data", (text: string) => {
+            body += text;
+          });
+          response.on("close", () =>
+            resolve({ status: response.statusCode ?? 0, body, headers: response.headers }),
+          );
+        });
+        outgoing.on("error", () => resolve(CLOSED));
+        outgoing.end();
+      });
+  const secure =
+    (name: string, port = 443) =>
+    (): Promise<Answer> =>
+      new Promise((resolve) => {
+        const host = `${name}.example.com`;
+        const options = {
+          ...{ host: address, port, path: "/s", servername: host, agent: false as const },
+          ...{ headers: { host }, ca: authority.certificatePem },
+        };
+        const outgoing = httpsRequest(options, (response) => {
           let body = "";
           response.setEncoding("utf8").on("data", (text: string) => {
             body += text;
@@ -280,25 +308,6 @@ test("Gateway API: a gateway of its own, routes, TLS with grants, routes of Serv
   );
 
   await t.test("TLS: a certificate of another namespace only with its ReferenceGrant", async () => {
-    const secure = (name: string) => (): Promise<Answer> =>
-      new Promise((resolve) => {
-        const host = `${name}.example.com`;
-        const options = {
-          ...{ host: address, port: 443, path: "/s", servername: host, agent: false as const },
-          ...{ headers: { host }, ca: authority.certificatePem },
-        };
-        const outgoing = httpsRequest(options, (response) => {
-          let body = "";
-          response.setEncoding("utf8").on("data", (text: string) => {
-            body += text;
-          });
-          response.on("close", () =>
-            resolve({ status: response.statusCode ?? 0, body, headers: response.headers }),
-          );
-        });
-        outgoing.on("error", () => resolve(CLOSED));
-        outgoing.end();
-      });
     await apply("HTTPRoute", "secure", {
       parentRefs: [
         { name: "web", sectionName: "granted" },
@@ -349,6 +358,102 @@ test("Gateway API: a gateway of its own, routes, TLS with grants, routes of Serv
         });
       });
     await becomes("TCP", hello, answers("hello"));
+  });
+
+  await t.test("a TLSRoute: by server name to the backend's own certificate", async () => {
+    const own = await authority.issue("spiffe://x,DNS:pass.example.com");
+    const backend = createHttpsServer(
+      { cert: own.certificatePem, key: own.keyPem },
+      (_, response) => response.end("the backend itself"),
+    );
+    await new Promise<void>((resolve) => backend.listen(0, "127.0.0.1", resolve));
+    t.after(() => {
+      backend.close();
+      backend.closeAllConnections();
+    });
+    await external("pass", (backend.address() as AddressInfo).port, "TLS");
+    await apply("TLSRoute", "pass", {
+      parentRefs: [{ name: "web", sectionName: "tls" }],
+      hostnames: ["pass.example.com"],
+      rules: [{ backendRefs: [to("pass")] }],
+    });
+    await becomes("passed on", secure("pass", 9443), answers("the backend itself"));
+    assert.deepEqual(await secure("other", 9443)(), CLOSED);
+  });
+
+  await t.test("a GRPCRoute: by method; without a backend UNAVAILABLE", async () => {
+    const calls = createHttp2Server();
+    calls.on("stream", (stream: ServerHttp2Stream, headers) => {
+      stream.respond({ "content-type": "application/grpc" }, { waitForTrailers: true });
+      stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+      stream.end(String(headers[":path"]));
+    });
+    await new Promise<void>((resolve) => calls.listen(0, "127.0.0.1", resolve));
+    t.after(() => calls.close());
+    await external("calls", (calls.address() as AddressInfo).port, "GRPC");
+    await apply("GRPCRoute", "calls", {
+      parentRefs: [{ name: "web", sectionName: "http" }],
+      hostnames: ["grpc.com"],
+      rules: [
+        {
+          matches: [{ method: { service: "a.Books", method: "Get" } }],
+          backendRefs: [to("calls")],
+        },
+        { matches: [{ method: { service: "a.Books" } }], backendRefs: [{ name: "gone", port: 1 }] },
+      ],
+    });
+    /** The body, as text, and the status of a call. */
+    const call = (path: string) => (): Promise<Answer> =>
+      new Promise((resolve) => {
+        const session = http2Connect(`http://${address}:80`);
+        const failed = (): void => {
+          session.destroy();
+          resolve(CLOSED);
+        };
+        session.on("error", failed);
+        const stream = session.request({
+          ":method": "POST",
+          ":path": path,
+          ":authority": "grpc.com",
+          "content-type": "application/grpc",
+          te: "trailers",
+        });
+        let status = "";
+        let body = "";
+        const note = (headers: object): void => {
+          status = String((headers as Record<string, unknown>)["grpc-status"] ?? status);
+        };
+        stream.on("response", note).on("trailers", note).on("error", failed);
+        stream.setEncoding("utf8").on("data", (text: string) => {
+          body += text;
+        });
+        stream.on("end", () => {
+          session.close();
+          resolve({ status: Number(status), body, headers: {} });
+        });
+        stream.end();
+      });
+    await becomes("a method", call("/a.Books/Get"), answers("/a.Books/Get"));
+    await becomes("no backend", call("/a.Books/List"), ({ status }) => status === 14);
+    await says("grpcroute", "calls", `.status.parents[0]${CONDITION("Accepted")}.status`, "True");
+  });
+
+  await t.test("a Gateway by address: served by the pods of that Service", async () => {
+    await apply("Gateway", "manual", {
+      gatewayClassName: "istio",
+      addresses: [{ type: "Hostname", value: "web-serin.default.svc.cluster.local" }],
+      listeners: [listener("http", 80, { hostname: "manual.com" })],
+    });
+    await apply("HTTPRoute", "manual", {
+      parentRefs: [{ name: "manual" }],
+      rules: [{ backendRefs: [to("two")] }],
+    });
+    await kubectl("wait", "--for=condition=Programmed", "gtw/manual", "--timeout=60s");
+    await becomes("manual", ask("/", { host: "manual.com" }), answers("two manual.com /"));
+    await becomes("beside the other", ask("/"), answers("one a.com /"));
+    assert.doesNotMatch(await kubectl("get", "deployments", "-o", "name"), /manual-istio/);
+    const controller = await read("httproute", "manual", ".status.parents[0].controllerName");
+    assert.equal(controller, "istio.io/gateway-controller");
   });
 
   await t.test("a route of a Service splits requests from sidecar to sidecar", async () => {

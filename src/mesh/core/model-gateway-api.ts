@@ -15,7 +15,7 @@ import {
 } from "./gateway-api/ignored-fields.ts";
 import { type ApiObject, apiObject, apiService } from "./gateway-api/objects.ts";
 import type { MeshObjects } from "./mesh-objects.ts";
-import { type Credentials, keyPairOf } from "./model-credentials.ts";
+import { type Credentials, keyPairOf, trustedCaOf } from "./model-credentials.ts";
 import type { ModelMemory } from "./model-memory.ts";
 import { labelsOf, type ProblemLog } from "./model-object.ts";
 import type { MeshService } from "./model-services.ts";
@@ -91,10 +91,14 @@ export function gatewayApiFrom(
       services: new Map(services.map((each) => [`${each.namespace}/${each.name}`, each])),
       isHost: (host) => isKnown.has(host),
       isReady: (host) => isUp.has(host),
-      missingCertificate: (namespace, name) =>
-        keyPairOf(credentials, namespace, name) === undefined
-          ? `Secret ${namespace}/${name} with a tls.crt and its tls.key`
-          : undefined,
+      missingCertificate: (namespace, name, asksClients) => {
+        if (keyPairOf(credentials, namespace, name) === undefined) {
+          return `Secret ${namespace}/${name} with a tls.crt and its tls.key`;
+        }
+        return asksClients && trustedCaOf(credentials, namespace, name) === undefined
+          ? `ca.crt in Secret ${namespace}/${name} or ${name}-cacert`
+          : undefined;
+      },
     });
   });
   return {

@@ -143,6 +143,8 @@ function certificateOf(
   { grants, missingCertificate }: Certificates,
 ): { readonly fault?: Fault; readonly credential?: Credential } {
   if (tls === undefined || tls.mode === "Passthrough") return {};
+  const mode = terminateMode(tls);
+  if (mode === "ISTIO_MUTUAL") return {};
   const [ref] = tls.certificateRefs ?? [];
   const invalid = (message: string) => ({ fault: { reason: "InvalidCertificateRef", message } });
   if (ref === undefined) return invalid("tls.certificateRefs names no Secret");
@@ -156,7 +158,7 @@ function certificateOf(
     const message = `no ReferenceGrant of namespace ${namespace} lets Gateways of ${own} name Secret ${name}`;
     return { fault: { reason: "RefNotPermitted", message } };
   }
-  const missing = missingCertificate(namespace, name);
+  const missing = missingCertificate(namespace, name, mode !== "SIMPLE");
   if (missing !== undefined) return invalid(`there is no ${missing}`);
   return { credential: { name, namespace } };
 }
@@ -165,11 +167,14 @@ function certificateOf(
 const TLS_MODE_OPTION = "gateway.istio.io/tls-terminate-mode";
 const TLS_MODES = ["SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL"] as const;
 
+function terminateMode(tls: NonNullable<GatewayListener["tls"]>): (typeof TLS_MODES)[number] {
+  return TLS_MODES.find((mode) => mode === tls.options?.[TLS_MODE_OPTION]) ?? "SIMPLE";
+}
+
 function serverOf(
   { name, port, protocol, hostname, tls }: GatewayListener,
   credential: Credential | undefined,
 ): GatewayServer {
-  const asked = TLS_MODES.find((mode) => mode === tls?.options?.[TLS_MODE_OPTION]);
   return {
     port,
     protocol,
@@ -180,7 +185,7 @@ function serverOf(
       tls === undefined
         ? undefined
         : {
-            mode: tls.mode === "Passthrough" ? "PASSTHROUGH" : (asked ?? "SIMPLE"),
+            mode: tls.mode === "Passthrough" ? "PASSTHROUGH" : terminateMode(tls),
             credentialName: credential?.name,
             credentialNamespace: credential?.namespace,
             serverCertificate: "",

@@ -69,8 +69,12 @@ export interface GatewayApiInput {
   readonly isHost: (host: string) => boolean;
   /** Whether anything ready is behind a host. */
   readonly isReady: (host: string) => boolean;
-  /** What the Secret lacks to serve TLS with; undefined = nothing. */
-  readonly missingCertificate: (namespace: string, name: string) => string | undefined;
+  /** What the Secret lacks to serve TLS with, and to ask clients for certificates; undefined = nothing. */
+  readonly missingCertificate: (
+    namespace: string,
+    name: string,
+    asksClients: boolean,
+  ) => string | undefined;
 }
 
 /** A Kubernetes Service, as far as references to it go. */

@@ -219,6 +219,10 @@ const tls = (name: string, certificate: object, more: object = {}) => ({
   tls: { certificateRefs: [certificate] },
   ...more,
 });
+const mutual = (mode: string, name?: string) => ({
+  options: { "gateway.istio.io/tls-terminate-mode": mode },
+  ...(name === undefined ? {} : { certificateRefs: [{ name }] }),
+});
 const certificateGrant = gatewayApi(
   "ReferenceGrant",
   { name: "g", namespace: "certs" },
@@ -229,6 +233,7 @@ const certificateGrant = gatewayApi(
 );
 const SECRETS = [
   secret({ name: "own" }, PAIR),
+  secret({ name: "authority" }, { ...PAIR, "ca.crt": PAIR["tls.crt"] }),
   secret({ name: "allowed", namespace: "certs" }, PAIR),
   secret({ name: "refused", namespace: "certs" }, PAIR),
 ];
@@ -271,6 +276,21 @@ const LISTENERS: readonly (readonly [string, readonly object[], readonly string[
   [
     "a granted one",
     [tls("a", { name: "allowed", namespace: "certs" })],
+    ["ResolvedRefs=True ResolvedRefs"],
+  ],
+  [
+    "clients' certificates without an authority",
+    [tls("a", { name: "own" }, { tls: mutual("MUTUAL", "own") })],
+    ["ResolvedRefs=False InvalidCertificateRef"],
+  ],
+  [
+    "clients' certificates",
+    [tls("a", { name: "own" }, { tls: mutual("MUTUAL", "authority") })],
+    ["ResolvedRefs=True ResolvedRefs", "Accepted=True Accepted"],
+  ],
+  [
+    "the mesh's own certificates",
+    [tls("a", { name: "own" }, { tls: mutual("ISTIO_MUTUAL") })],
     ["ResolvedRefs=True ResolvedRefs"],
   ],
   [
