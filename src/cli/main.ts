@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>
   authz: () => import("./commands/authz.ts"),
   describe: () => import("./commands/describe.ts"),
   explain: () => import("./commands/explain.ts"),
+  analyze: () => import("./commands/analyze.ts"),
   inject: () => import("./commands/inject.ts"),
   init: () => import("./commands/init.ts"),
   version: () => import("./commands/version.ts"),

@@ -140,17 +140,38 @@ const CHECKS: Readonly<Record<string, (object: KubeObject) => readonly string[]>
   AlertProvider: only(parseAlertProvider),
 };
 
+/** Whose kinds are checked: others may have kinds of the same names. */
+const CHECKED_GROUPS = [
+  ...["networking.istio.io", "security.istio.io", "telemetry.istio.io"],
+  ...["gateway.networking.k8s.io", "serin.dev", "flagger.app"],
+];
+
+/**
+ * What of a resource is valid and does nothing; nothing for kinds that are not ours. Throws
+ * SERIN_INVALID_RESOURCE naming every bad path.
+ */
+export function checkResource(object: KubeObject): readonly string[] {
+  return checkOf(object)?.(object) ?? [];
+}
+
+/** Whether resources of that kind are checked. */
+export function isChecked(object: KubeObject): boolean {
+  return checkOf(object) !== undefined;
+}
+
+function checkOf({ apiVersion, kind }: KubeObject) {
+  const [group = ""] = String(apiVersion).split("/");
+  if (!CHECKED_GROUPS.includes(group)) return undefined;
+  return CHECKS[`${kind}.${group}`] ?? CHECKS[String(kind)];
+}
+
 /** Refuses a resource that the control plane or the controller could not use, naming every bad path. */
 export function admitResource(request: AdmissionRequest): AdmissionAnswer {
   const object = request.object as unknown as KubeObject | null | undefined;
-  const [group = ""] = String(object?.apiVersion).split("/");
-  const check = CHECKS[`${object?.kind}.${group}`] ?? CHECKS[String(object?.kind)];
   // What is being deleted, finalizers and all, must not be held by what was wrong with it before.
-  if (!object || check === undefined || object.metadata.deletionTimestamp !== undefined) {
-    return { allowed: true };
-  }
+  if (!object || object.metadata.deletionTimestamp !== undefined) return { allowed: true };
   try {
-    const warnings = check(object);
+    const warnings = checkResource(object);
     return warnings.length === 0 ? { allowed: true } : { allowed: true, warnings };
   } catch (error) {
     return {

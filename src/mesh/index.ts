@@ -1,5 +1,15 @@
 /** The control plane: watches the Kubernetes API, serves xDS, takes telemetry, writes route status. */
+export { checkResource, isChecked } from "./admission.ts";
+export {
+  type AnalyzedObjects,
+  analyzeWith,
+  noObjects,
+  readAnalyzedObjects,
+} from "./analysis.ts";
 export { type ControlPlane, type ControlPlaneOptions, startControlPlane } from "./control-plane.ts";
+export { ANALYZERS, resourceName } from "./core/analyze/analyze.ts";
+export type { Finding } from "./core/analyze/context.ts";
+export { isAtLeast, LEVELS, type Level, MESSAGES } from "./core/analyze/messages.ts";
 export type { AccessDecision, RuleVerdict } from "./core/explain/authorization.ts";
 export {
   describeIngress,

@@ -1,7 +1,8 @@
 import type { DestinationRuleLookup } from "../model-destination-rules.ts";
-import type { HttpRoute, OutlierDetection } from "../model-istio.ts";
+import type { OutlierDetection } from "../model-istio.ts";
 import { policiesFor } from "../model-security.ts";
 import type { Workload } from "../model-workloads.ts";
+import { outlierNoOps, reservedHeaders, routeNoOps } from "../silent-no-ops.ts";
 import { policyFor } from "../translate/traffic-policy.ts";
 import type { AccessDecision } from "./authorization.ts";
 import type { ExplainedDestination } from "./explain.ts";
@@ -15,9 +16,6 @@ export interface Warning {
   readonly about: string;
   readonly message: string;
 }
-
-/** Header keys that Istio ignores: they have fields of their own. */
-const RESERVED = ["uri", "scheme", "method", "authority"];
 
 /** What of the resources that had a say in a request does nothing, cannot work, or misleads. */
 export function warningsOf(
@@ -92,44 +90,14 @@ function routeWarnings({ definition, candidate, tried }: RouteDecision): readonl
   const unreachable = tried
     .filter(({ reasons }) => reasons.some((reason) => reason.startsWith("never reached")))
     .map(({ match, reasons }) => `${match} is ${reasons.join("; ")}`);
-  const reserved = definition.http.flatMap(({ match = [] }, i) =>
-    match.flatMap(({ headers }, j) =>
-      Object.keys(headers ?? {})
-        .filter((key) => RESERVED.includes(key))
-        .map((key) => `http[${i}].match[${j}].headers.${key} is ignored: use match.${key}`),
-    ),
+  const reserved = definition.http.flatMap((rule, i) =>
+    reservedHeaders(rule).map(({ message }) => `http[${i}].${message}`),
   );
   const own =
     candidate === undefined
       ? []
-      : ruleWarnings(candidate.rule).map((text) => `http[${candidate.ruleIndex}].${text}`);
+      : routeNoOps(candidate.rule).map(({ message }) => `http[${candidate.ruleIndex}].${message}`);
   return [...own, ...unreachable, ...reserved].map((message) => ({ about, message }));
-}
-
-/** What the rule that a request takes says in vain. */
-function ruleWarnings({ fault, mirror, mirrorPercentage, route = [] }: HttpRoute): string[] {
-  const { delay, abort } = fault ?? {};
-  const isSet = (percent: { readonly value?: number | undefined } | undefined): boolean =>
-    (percent?.value ?? 0) > 0;
-  const found: (readonly [boolean, string])[] = [
-    [
-      delay !== undefined && !isSet(delay.percentage) && (delay.percent ?? 0) === 0,
-      "fault.delay has no percentage (or 0): no request is delayed",
-    ],
-    [
-      abort !== undefined && !isSet(abort.percentage),
-      "fault.abort has no percentage (or 0): no request is aborted",
-    ],
-    [
-      mirror !== undefined && mirrorPercentage !== undefined && !isSet(mirrorPercentage),
-      "mirrorPercentage is 0: nothing is mirrored",
-    ],
-    [
-      route.length > 1 && route.some(({ weight }) => (weight ?? 0) === 0),
-      "route has destinations of weight 0 (or without one): they get nothing",
-    ],
-  ];
-  return found.filter(([isTrue]) => isTrue).map(([, text]) => text);
 }
 
 function destinationWarnings(
@@ -158,29 +126,8 @@ function outlierWarnings(
   { outlierDetection, endpoints }: ExplainedDestination,
 ): readonly string[] {
   if (outlier === undefined || outlierDetection === undefined) return [];
-  const { consecutive5xx, consecutiveGatewayErrors, maxEjectionPercent } = outlierDetection;
   const hosts = endpoints.filter(({ health }) => health !== "NOT READY").length;
-  const found: (readonly [boolean, string])[] = [
-    [
-      outlier.consecutiveErrors !== undefined && outlier.consecutive5xxErrors === undefined,
-      `outlierDetection.consecutiveErrors is deprecated, and Istio ignores it (5 failures would count); Serin takes it as consecutive5xxErrors: ${consecutive5xx}`,
-    ],
-    [
-      outlier.consecutiveErrors !== undefined && outlier.consecutive5xxErrors !== undefined,
-      "outlierDetection.consecutiveErrors has no effect beside consecutive5xxErrors",
-    ],
-    [
-      hosts > 0 && 100 / hosts > maxEjectionPercent,
-      `outlierDetection can eject nobody: maxEjectionPercent ${maxEjectionPercent} of ${hosts} ${hosts === 1 ? "endpoint is" : "endpoints are"} less than one`,
-    ],
-    [
-      consecutiveGatewayErrors > 0 &&
-        consecutive5xx > 0 &&
-        consecutiveGatewayErrors >= consecutive5xx,
-      `outlierDetection.consecutiveGatewayErrors ${consecutiveGatewayErrors} is never reached: ${consecutive5xx} failures of any kind eject before`,
-    ],
-  ];
-  return found.filter(([isTrue]) => isTrue).map(([, text]) => text);
+  return outlierNoOps(outlier, { ...outlierDetection, hosts }).map(({ message }) => message);
 }
 
 function policyWarnings(
