@@ -11,6 +11,7 @@ import {
 import type { AdsEvent, Connection } from "./ads-server.ts";
 import type { MeshModel } from "./core/model.ts";
 import { statisticsOf } from "./core/model-statistics.ts";
+import { createLateHistogram } from "./late-histogram.ts";
 import type { LoadReport } from "./load-reports.ts";
 
 /** Short names of the types, as Istio's metrics and syncz have them. */
@@ -144,6 +145,11 @@ export function createControlPlaneMetrics(
     buckets: CONVERGENCE_BUCKETS_S,
     registers,
   });
+  const late = {
+    queueTime: createLateHistogram(queueTime, clock),
+    pushTime: createLateHistogram(pushTime, clock, "type"),
+    convergence: createLateHistogram(convergence, clock),
+  };
   const publishedMs = new Map<number, number>();
   const ackedPush = new Map<string, number>();
   return {
@@ -157,10 +163,10 @@ export function createControlPlaneMetrics(
         const type = SHORT_TYPE[event.response.typeUrl] ?? "other";
         pushes.inc({ type });
         const startMs = publishedMs.get(Number(event.response.version));
-        if (startMs !== undefined) pushTime.observe({ type }, (clock.nowMs() - startMs) / 1000);
+        if (startMs !== undefined) late.pushTime.observe(type, (clock.nowMs() - startMs) / 1000);
       } else if (event.kind === "dequeued") {
         const startMs = publishedMs.get(event.push);
-        if (startMs !== undefined) queueTime.observe((clock.nowMs() - startMs) / 1000);
+        if (startMs !== undefined) late.queueTime.observe("", (clock.nowMs() - startMs) / 1000);
       } else if (event.kind === "failed") internalErrors.inc();
       else if (event.kind === "rejected") {
         rejects.inc({ type: SHORT_TYPE[event.typeUrl] ?? "other" });
@@ -169,7 +175,7 @@ export function createControlPlaneMetrics(
         const startMs = publishedMs.get(push);
         if (push === ackedPush.get(id)) return;
         ackedPush.set(id, push);
-        if (startMs !== undefined) convergence.observe((clock.nowMs() - startMs) / 1000);
+        if (startMs !== undefined) late.convergence.observe("", (clock.nowMs() - startMs) / 1000);
       }
     },
     onPublish(push) {
@@ -191,7 +197,10 @@ export function createControlPlaneMetrics(
       const counts = { issued, success: succeeded, error: errors, dropped };
       for (const [outcome, count] of Object.entries(counts)) loads.inc({ cluster, outcome }, count);
     },
-    text: () => registry.metrics(),
+    text: () => {
+      for (const each of Object.values(late)) each.flush();
+      return registry.metrics();
+    },
   };
 }
 

@@ -4,6 +4,8 @@ import { messageOf } from "../base/index.ts";
 import type { Connection } from "./ads-server.ts";
 import type { MeshObjects } from "./core/mesh-objects.ts";
 import type { MeshModel } from "./core/model.ts";
+import type { MeshEndpoint } from "./core/model-endpoint.ts";
+import { localityText } from "./core/model-locality.ts";
 import { expectedDump } from "./debug-config-dump.ts";
 import { clientsOf, syncOf } from "./debug-sync.ts";
 import { listenError } from "./grpc-server.ts";
@@ -107,6 +109,31 @@ function configsOf(objects: MeshObjects | undefined): readonly unknown[] {
   ];
 }
 
+/** As Istio shows them: a service's port each, and who is behind it. */
 function endpointsOf(model: MeshModel | undefined): readonly unknown[] {
-  return model?.services ?? [];
+  return (model?.services ?? []).flatMap((service) =>
+    service.ports.map((port) => ({
+      svc: `${service.host}:${port.name ?? port.number}`,
+      ep: port.endpoints.map((endpoint) => endpointOf(endpoint, port.name ?? "")),
+    })),
+  );
+}
+
+function endpointOf(endpoint: MeshEndpoint, portName: string): object {
+  const { address, port, workload, labels, locality, weight, isReady, takesMutualTls } = endpoint;
+  return {
+    Addresses: [address],
+    EndpointPort: port,
+    ServicePortName: portName,
+    Labels: labels,
+    ServiceAccount:
+      workload === undefined ? "" : `${workload.namespace}/${workload.serviceAccount}`,
+    Locality: { Label: localityText(locality), ClusterID: "Kubernetes" },
+    LbWeight: weight,
+    TLSMode: takesMutualTls ? "istio" : "disabled",
+    Namespace: workload?.namespace ?? "",
+    WorkloadName: workload?.workloadName ?? "",
+    // Istio's HealthStatus: 1 healthy, 2 unhealthy.
+    HealthStatus: isReady ? 1 : 2,
+  };
 }

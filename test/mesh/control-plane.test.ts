@@ -150,6 +150,18 @@ test("a VirtualService is reconciled once every connected proxy has it", async (
   for (const name of ["csr", "success_cert_issuance", "authentication_failure"]) {
     assert.match(metrics, new RegExp(`^citadel_server_${name}_count 0$`, "m"));
   }
+  const endpointz = await fetch(`http://127.0.0.1:${plane.ports.debug}/debug/endpointz`);
+  assert.deepEqual(
+    ((await endpointz.json()) as { svc: string }[]).map(({ svc }) => svc),
+    [
+      "reviews-canary.default.svc.cluster.local:http",
+      "reviews-primary.default.svc.cluster.local:http",
+      "reviews.default.svc.cluster.local:http",
+    ],
+  );
+  const configz = await fetch(`http://127.0.0.1:${plane.ports.debug}/debug/configz`);
+  const [config] = (await configz.json()) as KubeObject[];
+  assert.deepEqual([config?.kind, config?.metadata.name], ["VirtualService", "reviews"]);
   const syncz = await fetch(`http://127.0.0.1:${plane.ports.debug}/debug/syncz`);
   const [proxy] = (await syncz.json()) as Record<string, string>[];
   assert.equal(proxy?.["proxy"], "productpage-v1-6b4c8d7f9-qwert.default");
