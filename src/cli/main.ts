@@ -68,6 +68,8 @@ export async function run(args: string[], io: CommandIo): Promise<number> {
       return await help(rest[0], io);
     }
     if (name === "--version") return await run(["version", ...rest], io);
+    // istioctl keeps some of these verbs behind a word of its own.
+    if ((name === "x" || name === "experimental") && rest.length > 0) return await run(rest, io);
     const command = await load(name);
     if (rest.includes("--help") || rest.includes("-h")) {
       io.stdout.write(command.help);

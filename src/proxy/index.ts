@@ -4,6 +4,8 @@ export { parseJwks } from "./core/compile/jwt.ts";
 export {
   type DryRequest,
   dryForwardedTarget,
+  dryHash,
+  dryHashedHost,
   dryNormalizedTarget,
   dryPolicyMatches,
   dryRouteMatches,

@@ -123,6 +123,19 @@ ${V1}`)}${policy(
     ],
   },
   {
+    what: "requests placed by a hash, and weights by the same",
+    manifest: `${SUBSETS.replace("spec:", "spec:\n  trafficPolicy: { loadBalancer: { consistentHash: { httpHeaderName: user } } }")}${route(`  - match: [{ uri: { prefix: /reviews/2 } }]
+    route:
+    - { destination: { host: reviews, subset: v1 }, weight: 50 }
+    - { destination: { host: reviews, subset: v2 }, weight: 50 }
+  - route: [{ destination: { host: reviews } }]
+`)}`,
+    requests: ["ann", "bob", "cat", "dan"].flatMap((user) => [
+      { headers: { user } },
+      { headers: { user }, path: "/reviews/2" },
+    ]),
+  },
+  {
     what: "STRICT, and a client that sends plain text",
     manifest: `${SUBSETS.replace("spec:", "spec:\n  trafficPolicy: { tls: { mode: DISABLE } }")}${route(V1)}---
 apiVersion: security.istio.io/v1beta1

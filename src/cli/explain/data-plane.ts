@@ -1,6 +1,8 @@
 import type { DataPlane, MeshModel } from "../../mesh/index.ts";
 import {
   dryForwardedTarget,
+  dryHash,
+  dryHashedHost,
   dryNormalizedTarget,
   dryPolicyMatches,
   dryRouteMatches,
@@ -24,6 +26,8 @@ export function createDataPlane(
     routeMatches: dryRouteMatches,
     normalizedTarget: dryNormalizedTarget,
     forwardedTarget: dryForwardedTarget,
+    requestHash: dryHash,
+    hashedHost: dryHashedHost,
     tokens: (filter, request) =>
       dryTokens(filter, request, {
         nowSeconds: nowMs / 1000,

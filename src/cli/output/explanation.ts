@@ -90,7 +90,7 @@ function detailsOf(route: ExplainedRoute): readonly string[] {
     ...(route.rewrittenHost === undefined ? [] : [`host rewritten to ${route.rewrittenHost}`]),
     ...(hashedBy.length === 0
       ? []
-      : [`placed by ${hashedBy.join(", ")}: equal ones go to one endpoint`]),
+      : [`placed by ${hashedBy.join(", ")}: requests with the same go to one endpoint`]),
   ];
 }
 

@@ -1,16 +1,23 @@
 import type {
+  envoy_config_cluster_v3_Cluster as Cluster,
+  envoy_config_route_v3_RouteAction_HashPolicy as HashPolicyMessage,
   envoy_extensions_filters_network_http_connection_manager_v3_HttpConnectionManager as HttpConnectionManager,
   envoy_config_rbac_v3_Policy as Policy,
   envoy_config_route_v3_RouteAction as RouteAction,
   envoy_config_route_v3_RouteConfiguration as RouteConfiguration,
   envoy_config_route_v3_RouteMatch as RouteMatch,
 } from "../../xds/index.ts";
+import { createBalancer as createMaglev } from "./balance/maglev.ts";
+import { createBalancer as createRingHash } from "./balance/ring-hash.ts";
+import { compileHashPolicies } from "./compile/hash-policy.ts";
 import { compilePaths } from "./compile/http-connection-manager.ts";
+import { compileLbPolicy } from "./compile/lb-policy.ts";
 import { compileRbac } from "./compile/rbac.ts";
 import { compileRegexRewrite } from "./compile/regex-rewrite.ts";
 import { compileRouteMatch } from "./compile/route-match.ts";
 import { compileResource } from "./compile/scope.ts";
 import { compileVirtualHosts } from "./compile/virtual-hosts.ts";
+import { requestHash } from "./hash-policy.ts";
 import { normalizeRequestTarget } from "./path-normalization.ts";
 import type { RbacSubject } from "./rbac.ts";
 import { type HeaderSource, pathOf, rewrittenTarget, selectRoute } from "./route.ts";
@@ -89,6 +96,48 @@ export function drySubject(
     headerValues: headers.values,
     urlPath: pathOf(request.target),
   };
+}
+
+/**
+ * What a route's hash policies make of a request: 64 bits; undefined when they find nothing, or go by
+ * the connection, of which nothing is known.
+ */
+export function dryHash(
+  policies: readonly HashPolicyMessage[],
+  request: DryRequest,
+): bigint | undefined {
+  const compiled = compileResource("Route", (scope) => compileHashPolicies(policies, scope));
+  const headers = headersOf(request);
+  const { hash, setCookie } = requestHash(
+    compiled.filter(({ kind }) => kind !== "sourceIp"),
+    { header: headers.get, target: request.target, remoteIp: "", connection: "" },
+  );
+  return setCookie === undefined ? hash : undefined;
+}
+
+/** A host as a balancer that goes by hashes knows it. */
+export interface DryHost {
+  /** `ip:port` */
+  readonly address: string;
+  readonly weight: number;
+}
+
+/** The address that a hash leads to; undefined for clusters that are not balanced by hashes. */
+export function dryHashedHost(
+  cluster: Cluster,
+  hosts: readonly DryHost[],
+  hash: bigint,
+): string | undefined {
+  const policy = compileResource("Cluster", (scope) => compileLbPolicy(cluster, scope));
+  const placed = hosts.map(({ address, weight }) => ({
+    ...{ hashKey: address, weight, activeRequests: 0 },
+  }));
+  if (policy.lbPolicy === "maglev") {
+    return createMaglev(placed, policy.maglevTableSize).pick(hash, 0)?.hashKey;
+  }
+  if (policy.lbPolicy !== "ring_hash") return undefined;
+  const { minimum, maximum } = policy.ringSize;
+  return createRingHash(placed, minimum, maximum).pick(hash, 0)?.hashKey;
 }
 
 function headersOf(request: DryRequest): HeaderSource & {

@@ -6,7 +6,7 @@ import { localityText } from "../model-locality.ts";
 import type { MeshService, ServicePort } from "../model-services.ts";
 import type { MeshView } from "../model-view.ts";
 import { outboundClusters } from "../translate/outbound-clusters.ts";
-import type { EndpointHealth } from "./question.ts";
+import type { EndpointHealth, Question } from "./question.ts";
 
 type Cluster = MessageTypes["envoy.config.cluster.v3.Cluster"];
 type Assignment = MessageTypes["envoy.config.endpoint.v3.ClusterLoadAssignment"];
@@ -31,7 +31,8 @@ export interface ExplainedCluster {
 
 /**
  * The cluster of a service's port or subset, with the endpoints it has; undefined when there is no such
- * cluster. Of equal health those of the first priority share the requests, by weight.
+ * cluster. Of equal health those of the first priority share the requests, by weight; where the cluster
+ * goes by hashes, all requests of this `hash` go to one.
  */
 export function explainCluster(
   name: string,
@@ -42,7 +43,8 @@ export function explainCluster(
     readonly subset: Subset | undefined;
   },
   view: MeshView,
-  healthOf: (cluster: string, address: string) => EndpointHealth | undefined,
+  { dataPlane, healthOf }: Pick<Question, "dataPlane" | "healthOf">,
+  hash: bigint | undefined,
 ): ExplainedCluster | undefined {
   const { service, port, rule, subset } = target;
   const found = outboundClusters(service, rule, view, true).find((each) => each.name === name);
@@ -71,6 +73,17 @@ export function explainCluster(
     return (place.localityWeight * place.weight) / sum;
   };
   const total = chosen.reduce((sum, each) => sum + weightOf(each), 0);
+  // In the order in which the proxy is told of them.
+  const hosts = [...places]
+    .filter(([, place]) => chosen.some((each) => each.place === place))
+    .map(([address, { weight }]) => ({ address, weight }));
+  const isPlaced = hash !== undefined && !byLocality;
+  const only = isPlaced ? dataPlane.hashedHost(found.cluster, hosts, hash) : undefined;
+  const shareOf = (each: (typeof endpoints)[number]): number => {
+    if (only !== undefined)
+      return Number(`${each.endpoint.address}:${each.endpoint.port}` === only);
+    return total === 0 ? 0 : weightOf(each) / total;
+  };
   return {
     cluster: found.cluster,
     endpoints: endpoints.map((each) => ({
@@ -78,7 +91,7 @@ export function explainCluster(
       health: each.health,
       priority: each.place?.priority ?? 0,
       locality: localityText(each.endpoint.locality),
-      share: total === 0 ? 0 : weightOf(each) / total,
+      share: shareOf(each),
     })),
   };
 }

@@ -242,9 +242,11 @@ function forward(route: Route, common: ExplainedRoute, context: Context): Explai
   const summary = summarizeRoute(route, { before, after });
   const abort = summary.fault?.abort;
   const aborted = (abort?.percent ?? 0) / 100;
-  const destinations = clusterChoices(route).map((choice) =>
-    explainDestination(choice, forwardedRequest(request, route, choice.entry, after), context),
-  );
+  const hash = question.dataPlane.requestHash(route.route?.hash_policy ?? [], request);
+  const destinations = clusterChoices(route, hash).map((choice) => {
+    const forwarded = forwardedRequest(request, route, choice.entry, after);
+    return explainDestination(choice, forwarded, hash, context);
+  });
   const outcomes = [
     ...(abort === undefined
       ? []
@@ -277,6 +279,7 @@ export function clusterParts(cluster: string): {
 function explainDestination(
   { cluster, share }: ClusterChoice,
   request: RequestHead,
+  hash: bigint | undefined,
   context: Context,
 ): ExplainedDestination {
   const { question, ruleOf } = context;
@@ -296,7 +299,7 @@ function explainDestination(
     return { ...common, problem: problem ?? "it does not exist", endpoints: [] };
   }
   const target = { service, port, rule, subset };
-  const found = explainCluster(cluster, target, view, question.healthOf);
+  const found = explainCluster(cluster, target, view, question, hash);
   const endpoints = (found?.endpoints ?? []).map((each): ExplainedEndpoint => {
     const { endpoint } = each;
     const tls = decideTls(view, source, target, endpoint);

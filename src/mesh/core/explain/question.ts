@@ -58,6 +58,17 @@ export interface DataPlane {
     action: MessageTypes["envoy.config.route.v3.RouteAction"],
     target: string,
   ): string;
+  /** 64 bits; undefined when nothing that is hashed is in the request, or it is of the connection. */
+  requestHash(
+    policies: readonly MessageTypes["envoy.config.route.v3.RouteAction.HashPolicy"][],
+    request: RequestHead,
+  ): bigint | undefined;
+  /** The address that a hash leads to; undefined for clusters that do not go by hashes. */
+  hashedHost(
+    cluster: MessageTypes["envoy.config.cluster.v3.Cluster"],
+    hosts: readonly { readonly address: string; readonly weight: number }[],
+    hash: bigint,
+  ): string | undefined;
   /** What the JWT filter answers (`failure`), and the metadata that it leaves. */
   tokens(
     filter: MessageTypes["envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"],

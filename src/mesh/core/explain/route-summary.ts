@@ -102,16 +102,24 @@ function percentOf(fraction: Fraction | null | undefined): number {
   return (fraction?.numerator ?? 0) / denominator;
 }
 
-/** Where a route sends requests, and which part of them. */
-export function clusterChoices({ route }: Route): readonly ClusterChoice[] {
+/** Where a route sends requests, and which part of them; with a `hash` that decides, the one it leads to. */
+export function clusterChoices(
+  { route }: Route,
+  hash: bigint | undefined,
+): readonly ClusterChoice[] {
   const weighted = route?.weighted_clusters?.clusters;
   if (!weighted) return [{ cluster: route?.cluster ?? "", share: 1, entry: {} }];
   const total = weighted.reduce((sum, { weight }) => sum + (weight?.value ?? 0), 0);
-  return weighted.map((entry) => ({
-    cluster: entry.name ?? "",
-    share: (entry.weight?.value ?? 0) / total,
-    entry,
-  }));
+  const isHashed = route?.weighted_clusters?.use_hash_policy?.value === true;
+  const point = isHashed && hash !== undefined ? Number(hash % BigInt(total)) : undefined;
+  let before = 0;
+  return weighted.map((entry) => {
+    const weight = entry.weight?.value ?? 0;
+    const isChosen = point !== undefined && point >= before && point < before + weight;
+    before += weight;
+    const share = point === undefined ? weight / total : Number(isChosen);
+    return { cluster: entry.name ?? "", share, entry };
+  });
 }
 
 /** The request as a route, and its entry for a cluster, send it on. */

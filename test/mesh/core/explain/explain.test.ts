@@ -412,6 +412,27 @@ for (const { what, mesh: parts = [], asked, reason, outcomes } of ROWS) {
   });
 }
 
+test("requests with the same hash go to one endpoint, whatever the order of addresses", () => {
+  const hashed = (loadBalancer: object) => rules({ trafficPolicy: { loadBalancer } });
+  for (const consistentHash of [
+    { httpHeaderName: "user" },
+    { httpHeaderName: "user", maglev: { tableSize: 1021 } },
+    { httpQueryParameterName: "user" },
+  ]) {
+    const objects = mesh(bookinfo(), hashed({ consistentHash }));
+    const asked = (user: string): Asked => ({
+      headers: { user },
+      path: `/reviews/1?user=${user}`,
+    });
+    const users = Array.from({ length: 40 }, (_, i) => `user-${i}`);
+    const found = users.map((user) => outcomesOf(explained(objects, asked(user))));
+    const isOne = found.every((each) => each.length === 1 && each[0]?.startsWith("100 "));
+    assert.ok(isOne, JSON.stringify([consistentHash, found[0]]));
+    assert.equal(new Set(found.flat()).size, 3, "and others to others");
+    assert.equal(outcomesOf(explained(objects)).length, 3, "without it any will do");
+  }
+});
+
 const INGRESS: Partial<MeshObjects> = mesh(
   service({
     name: "ingress",
