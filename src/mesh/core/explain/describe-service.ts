@@ -12,7 +12,7 @@ import { policyFields, policyFor } from "../translate/traffic-policy.ts";
 import { httpVirtualServices } from "../translate/virtual-hosts.ts";
 import { type ClusterSummary, summarizeCluster } from "./cluster-summary.ts";
 import { matchWords } from "./match-words.ts";
-import { referenceTo } from "./reference.ts";
+import { referenceTo, ruleSource } from "./reference.ts";
 
 /** What the mesh does with calls to a service, as callers of its own namespace have it. */
 export interface ServiceDescription {
@@ -241,7 +241,7 @@ function warningsOf(
       : []),
     ...(isMissed
       ? [
-          `no route of VirtualService ${virtualService === undefined ? "" : referenceTo(virtualService)} leads to ${pod === undefined ? "any of its pods" : "this pod"}`,
+          `no route of ${virtualService === undefined ? "a VirtualService" : ruleSource(virtualService)} leads to ${pod === undefined ? "any of its pods" : "this pod"}`,
         ]
       : []),
     ...[...new Set(missing.map(({ subset }) => subset))].map(

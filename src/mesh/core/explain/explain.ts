@@ -8,7 +8,7 @@ import { isHttpProtocol } from "../model-protocol.ts";
 import type { MeshService, ServicePort } from "../model-services.ts";
 import type { Workload } from "../model-workloads.ts";
 import { pathFields } from "../translate/connection-manager.ts";
-import { meshServerName, spiffeId } from "../translate/names.ts";
+import { INVALID_BACKEND, meshServerName, spiffeId } from "../translate/names.ts";
 import { type AccessDecision, decideAccess } from "./authorization.ts";
 import { type ClusterSummary, summarizeCluster } from "./cluster-summary.ts";
 import { type EndpointShare, explainCluster } from "./endpoints.ts";
@@ -247,6 +247,8 @@ function forward(route: Route, common: ExplainedRoute, context: Context): Explai
     const forwarded = forwardedRequest(request, route, choice.entry, after);
     return explainDestination(choice, forwarded, hash, context);
   });
+  // RouteAction.ClusterNotFoundResponseCode
+  const failsWith500 = route.route?.cluster_not_found_response_code === 2;
   const outcomes = [
     ...(abort === undefined
       ? []
@@ -259,9 +261,16 @@ function forward(route: Route, common: ExplainedRoute, context: Context): Explai
             reason: "the route's fault aborts the request before it is sent",
           },
         ]),
-    ...destinations.flatMap((destination) =>
-      outcomesOf(destination, question.source, (1 - aborted) * destination.weightPercent),
-    ),
+    ...destinations.flatMap((destination) => {
+      const found = outcomesOf(
+        destination,
+        question.source,
+        (1 - aborted) * destination.weightPercent,
+      );
+      return destination.cluster === INVALID_BACKEND && failsWith500
+        ? found.map((outcome) => ({ ...outcome, status: 500 }))
+        : found;
+    }),
   ];
   return { route: { ...common, ...summary }, destinations, outcomes: merged(outcomes) };
 }
@@ -294,7 +303,7 @@ function explainDestination(
     weightPercent: share * 100,
     destinationRule: rule === undefined ? undefined : referenceTo(rule),
   };
-  const problem = problemOf(service, port, rule, subsetName);
+  const problem = problemOf(host, service, port, rule, subsetName);
   if (service === undefined || port === undefined || problem !== undefined) {
     return { ...common, problem: problem ?? "it does not exist", endpoints: [] };
   }
@@ -333,11 +342,13 @@ function explainDestination(
 }
 
 function problemOf(
+  host: string,
   service: MeshService | undefined,
   port: ServicePort | undefined,
   rule: MeshDestinationRule | undefined,
   subset: string | undefined,
 ): string | undefined {
+  if (host === INVALID_BACKEND) return "the route's backend is not valid; its status says why";
   if (service === undefined) return "there is no such service";
   if (port === undefined) {
     return `the service has no such port, only ${service.ports.map(({ number }) => number).join(", ")}`;

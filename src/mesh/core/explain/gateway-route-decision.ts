@@ -2,11 +2,11 @@ import type { MessageTypes } from "../../../xds/index.ts";
 import { destinationRulesFor } from "../model-destination-rules.ts";
 import type { MeshVirtualService } from "../model-virtual-services.ts";
 import { type GatewayPort, gatewayPorts, gatewayRoutes } from "../translate/gateway.ts";
-import { configPath } from "../translate/names.ts";
+import { configPath, routeConfigPath } from "../translate/names.ts";
 import { type RouteCandidate, routeCandidates } from "../translate/virtual-service-routes.ts";
 import { mismatches } from "./match-reasons.ts";
 import type { Question, RequestHead } from "./question.ts";
-import { referenceTo } from "./reference.ts";
+import { referenceTo, ruleSource } from "./reference.ts";
 import { blockName, NO_ROUTE, type RouteDecision, type TriedMatch } from "./route-decision.ts";
 
 type Route = MessageTypes["envoy.config.route.v3.Route"];
@@ -53,7 +53,7 @@ function routeIn(
 ): RouteDecision {
   const { dataPlane } = question;
   const routes = table.virtual_hosts?.find((each) => each.name === name)?.routes ?? [];
-  const traced = trace(routes, port, question);
+  const traced = trace(routes, name, port, question);
   const chosen = traced.find(({ route }) => dataPlane.routeMatches(route.match ?? {}, request));
   const definition = chosen?.virtualService;
   const found = { ...NO_ROUTE, kind: "forward", virtualHost: name } as const;
@@ -68,7 +68,7 @@ function routeIn(
       definition === undefined
         ? "the server of the Gateway sends plain HTTP on to https"
         : `${nameOf(chosen)} is the first that matches`,
-    virtualService: definition && referenceTo(definition),
+    virtualService: definition && referenceTo(chosen.candidate?.rule.origin ?? definition),
     definition,
     rule: chosen.candidate?.ruleIndex,
     candidate: chosen.candidate,
@@ -78,10 +78,11 @@ function routeIn(
 
 /**
  * Finds for each route its match block: routes say which VirtualService they come from, and those of one
- * VirtualService stand in the order of its blocks.
+ * VirtualService stand in the order of its blocks. Routes of Gateway API are in one of their host.
  */
 function trace(
   routes: readonly Route[],
+  virtualHost: string,
   port: GatewayPort,
   { source, view }: Question,
 ): readonly Traced[] {
@@ -93,7 +94,11 @@ function trace(
   return routes.map((route) => {
     const path = route.metadata?.filter_metadata?.["istio"]?.fields?.["config"]?.string_value;
     const virtualService = view.virtualServices.find(
-      (each) => configPath("virtual-service", each) === path,
+      (each) =>
+        configPath("virtual-service", each) === path ||
+        (isOfRoute(each, path) &&
+          each.hosts.some((host) => virtualHost === `${host}:${port.number}`) &&
+          each.gateways.some((gateway) => gateways.includes(gateway))),
     );
     if (virtualService === undefined) return { route, virtualService, candidate: undefined };
     const usable = routeCandidates(virtualService, port.number, client).filter(
@@ -103,6 +108,10 @@ function trace(
     seen.set(virtualService, index + 1);
     return { route, virtualService, candidate: usable[index % usable.length] };
   });
+}
+
+function isOfRoute({ http }: MeshVirtualService, path: string | null | undefined): boolean {
+  return http.some(({ origin }) => origin !== undefined && routeConfigPath(origin) === path);
 }
 
 function triedOf(
@@ -123,5 +132,5 @@ function triedOf(
 
 function nameOf({ virtualService, candidate }: Traced): string {
   if (virtualService === undefined || candidate === undefined) return "the Gateway's own route";
-  return `${blockName(candidate)} of VirtualService ${referenceTo(virtualService)}`;
+  return `${blockName(candidate)} of ${ruleSource(virtualService, candidate.rule)}`;
 }

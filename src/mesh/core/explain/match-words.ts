@@ -1,4 +1,4 @@
-import type { HttpMatchRequest, StringMatch } from "../model-istio.ts";
+import type { HttpMatchRequest, PathMatch, StringMatch } from "../model-istio.ts";
 
 /** A match block in words: `path begins with /static, header user is jason`. */
 export function matchWords(match: HttpMatchRequest): string {
@@ -30,8 +30,9 @@ function named(
   );
 }
 
-function valueWords({ exact, prefix, suffix, regex }: StringMatch): string {
+function valueWords({ exact, prefix, suffix, regex, isSegmentPrefix }: PathMatch): string {
   if (exact !== undefined) return `is ${exact}`;
+  if (isSegmentPrefix === true && prefix !== "/") return `is ${prefix} or below it`;
   if (prefix !== undefined && prefix !== "") return `begins with ${prefix}`;
   if (suffix !== undefined) return `ends with ${suffix}`;
   if (regex !== undefined && regex !== "*") return `matches ${regex}`;

@@ -8,7 +8,7 @@ import { httpProxyRoutes, httpVirtualServices } from "../translate/virtual-hosts
 import { type RouteCandidate, routeCandidates } from "../translate/virtual-service-routes.ts";
 import { mismatches } from "./match-reasons.ts";
 import type { Question, RequestHead } from "./question.ts";
-import { referenceTo } from "./reference.ts";
+import { referenceTo, ruleSource } from "./reference.ts";
 
 type Route = MessageTypes["envoy.config.route.v3.Route"];
 
@@ -86,16 +86,16 @@ export function decideRoute(question: Question, request: RequestHead): RouteDeci
   const candidates = routeCandidates(virtualService, port, client);
   const usable = candidates.filter(({ exclusion }) => exclusion === undefined);
   const chosen = usable.find(({ match }) => mismatches(match, request, dataPlane).length === 0);
-  const reference = referenceTo(virtualService);
+  const origin = ruleSource(virtualService, chosen?.rule);
   const reason =
     chosen === undefined
-      ? `no rule of VirtualService ${reference} matches`
-      : `${blockName(chosen)} of VirtualService ${reference} is the first that matches`;
+      ? `no rule of ${origin} matches`
+      : `${blockName(chosen)} of ${origin} is the first that matches`;
   return {
     ...common,
     kind: "forward",
     reason,
-    virtualService: reference,
+    virtualService: referenceTo(chosen?.rule.origin ?? virtualService),
     definition: virtualService,
     rule: chosen?.ruleIndex,
     candidate: chosen,
@@ -149,8 +149,12 @@ function tried(
   };
 }
 
-/** `http[1].match[0] (name)` */
+/** `http[1].match[0] (name)`; of a route of Gateway API, whose rules are sorted, `rule NAME`. */
 export function blockName({ rule, ruleIndex, match, matchIndex }: RouteCandidate): string {
+  const { origin } = rule;
+  if (origin !== undefined) {
+    return `rule ${rule.name?.slice(`${origin.namespace}.${origin.name}.`.length) ?? ""}`;
+  }
   const block = match === undefined ? "" : `.match[${matchIndex}]`;
   const name = [rule.name, match?.name].filter((part) => part !== undefined && part !== "");
   return `http[${ruleIndex}]${block}${name.length === 0 ? "" : ` (${name.join(".")})`}`;

@@ -7,7 +7,7 @@ import { policyFor } from "../translate/traffic-policy.ts";
 import type { AccessDecision } from "./authorization.ts";
 import type { ExplainedDestination } from "./explain.ts";
 import type { Question } from "./question.ts";
-import { referenceTo } from "./reference.ts";
+import { referenceTo, ruleSource } from "./reference.ts";
 import type { RouteDecision } from "./route-decision.ts";
 
 /** Something that a resource says and that has no effect, or not the one that its author may think. */
@@ -33,7 +33,9 @@ export function warningsOf(
     ...accessWarnings(destinations, question),
   ];
   const abouts = new Set([
-    ...(decision.virtualService === undefined ? [] : [`VirtualService ${decision.virtualService}`]),
+    ...(decision.definition === undefined
+      ? []
+      : [ruleSource(decision.definition, decision.candidate?.rule)]),
     ...destinations.flatMap(({ destinationRule: rule }) =>
       rule === undefined ? [] : [`DestinationRule ${rule}`],
     ),
@@ -86,7 +88,7 @@ function portWarnings({ service, port: number }: RouteDecision): readonly Warnin
 
 function routeWarnings({ definition, candidate, tried }: RouteDecision): readonly Warning[] {
   if (definition === undefined) return [];
-  const about = `VirtualService ${referenceTo(definition)}`;
+  const about = ruleSource(definition, candidate?.rule);
   const unreachable = tried
     .filter(({ reasons }) => reasons.some((reason) => reason.startsWith("never reached")))
     .map(({ match, reasons }) => `${match} is ${reasons.join("; ")}`);
