@@ -1,12 +1,30 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
+import { serin } from "../support/cli.ts";
+import { askThrough } from "../support/mesh-client.ts";
 import { eventually, kubectlOf, podIp, temporary, up } from "../support/serin-cluster.ts";
 import { skipWithout } from "../support/tools.ts";
 
 const skip = skipWithout("kubectl");
+
+/** What `openssl s_client -showcerts` and `openssl x509 -text` say of a server. */
+async function showCertificates(place: string): Promise<string> {
+  const run = promisify(execFile);
+  const child = run("openssl", ["s_client", "-showcerts", "-alpn", "istio", "-connect", place]);
+  child.child.stdin?.end();
+  // Without a certificate of its own the client is refused, after it has seen the server's.
+  const { stdout } = await child.catch((error: { readonly stdout: string }) => error);
+  const [leaf = ""] =
+    /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/.exec(stdout) ?? [];
+  const text = run("openssl", ["x509", "-noout", "-text"]);
+  text.child.stdin?.end(leaf);
+  return stdout + (await text).stdout;
+}
 
 test("the textbook's policies, with real traffic: deny all, allow by principal, method and path, JWT, claims, STRICT", {
   skip,
@@ -69,11 +87,9 @@ test("the textbook's policies, with real traffic: deny all, allow by principal, 
   };
   await becomes("without policies", pageUrl, 200);
 
-  await apply(`apiVersion: security.istio.io/v1beta1
-kind: AuthorizationPolicy
-metadata: { name: deny-all, namespace: default }
-spec: {}
-`);
+  const applyExample = (name: string): Promise<string> =>
+    kubectl("apply", "-f", `examples/bookinfo/security/${name}.yaml`);
+  await applyExample("authorizationpolicy-deny-all");
   await becomes("deny-all", pageUrl, 403);
   assert.equal((await ask(pageUrl)).body, "RBAC: access denied");
 
@@ -83,19 +99,8 @@ metadata: { name: allow-page, namespace: default }
 spec:
   selector: { matchLabels: { app: productpage } }
   rules: [{}]
----
-apiVersion: security.istio.io/v1beta1
-kind: AuthorizationPolicy
-metadata: { name: allow-productpage, namespace: default }
-spec:
-  selector: { matchLabels: { app: reviews } }
-  action: ALLOW
-  rules:
-  - from:
-    - source: { principals: ["cluster.local/ns/default/sa/productpage"] }
-    to:
-    - operation: { methods: ["GET"], paths: ["/reviews/*"] }
 `);
+  await applyExample("authorizationpolicy-allow-productpage");
   await becomes("productpage may ask reviews", pageUrl, 200);
   assert.equal((await ask(`http://${reviews}:9080/reviews/0`)).status, 403, "a stranger may not");
 
@@ -155,11 +160,57 @@ spec:
 
   await kubectl("delete", "authorizationpolicies", "--all");
   await becomes("without policies again", `http://${reviews}:9080/reviews/0`, 200);
-  await apply(`apiVersion: security.istio.io/v1beta1
-kind: PeerAuthentication
-metadata: { name: default, namespace: istio-system }
-spec:
-  mtls: { mode: STRICT }
-`);
+  // The textbook's rule for an application called admin-service, on one that there is.
+  await applyExample("authorizationpolicy-admin-only");
+  await kubectl(
+    ...["patch", "authorizationpolicy", "admin-only", "--type=merge", "-p"],
+    JSON.stringify({ spec: { selector: { matchLabels: { app: "productpage" } } } }),
+  );
+  await becomes("nobody is no admin for the textbook's rule either", pageUrl, 403);
+  assert.equal((await ask(pageUrl, bearer(await token({ role: "admin" })))).status, 200);
+  await kubectl("delete", "authorizationpolicies", "--all");
+  await kubectl("delete", "requestauthentications", "--all");
+
+  // The keys are nowhere to be had here: what is no valid token is refused, nobody is let through.
+  await applyExample("requestauthentication-jwt");
+  await becomes("a token that cannot be checked", pageUrl, 401, bearer(await token({})));
+  assert.equal((await ask(pageUrl)).status, 200);
+  await kubectl("delete", "requestauthentications", "--all");
+
+  await applyExample("peerauthentication-default");
   await becomes("plain text under STRICT", `http://${reviews}:9080/reviews/0`, 0);
+  assert.equal((await askThrough(page, "http://reviews:9080/reviews/0")).status, 200, "mutual TLS");
+  await applyExample("peerauthentication-permissive");
+  await becomes("plain text under PERMISSIVE", `http://${reviews}:9080/reviews/0`, 200);
+  await applyExample("peerauthentication-reviews");
+  await becomes("plain text to a service that is STRICT", `http://${reviews}:9080/reviews/0`, 0);
+  await becomes("plain text to another", pageUrl, 200);
+
+  const name = (await kubectl("get", "pods", "-l", "app=productpage", "-o", "name")).trim();
+  const check = await serin(
+    dataDir,
+    ...["authn", "tls-check", `${name.replace("pod/", "")}.default`],
+    "reviews.default.svc.cluster.local",
+  );
+  assert.match(
+    check.stdout,
+    /^HOST:PORT +STATUS +SERVER +CLIENT +AUTHN POLICY\nreviews\.default\.svc\.cluster\.local:9080 +OK +STRICT +ISTIO +default\/reviews-mtls\n$/,
+  );
+
+  const shown = await showCertificates(`${reviews}:9080`);
+  assert.match(
+    shown,
+    /X509v3 Subject Alternative Name: critical\s+URI:spiffe:\/\/cluster\.local\/ns\/default\/sa\/default/,
+  );
+  assert.equal(shown.match(/BEGIN CERTIFICATE/g)?.length, 2, "the workload's and the root's");
+
+  await t.test("kube-inject -f FILE | kubectl apply -f -", async () => {
+    await apply("apiVersion: v1\nkind: Namespace\nmetadata: { name: plain }\n");
+    const injected = await serin(dataDir, "kube-inject", "-f", "examples/bookinfo/ratings.yaml");
+    assert.equal(injected.code, 0, injected.stderr);
+    writeFileSync(join(dataDir, "injected.yaml"), injected.stdout);
+    await kubectl("apply", "-n", "plain", "-f", join(dataDir, "injected.yaml"));
+    await kubectl("rollout", "status", "-n", "plain", "deployment/ratings-v1", "--timeout=90s");
+    assert.match(await kubectl("get", "pods", "-n", "plain"), /^ratings-v1-\S+ +2\/2 +Running/m);
+  });
 });
