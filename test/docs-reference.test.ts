@@ -34,9 +34,15 @@ test("every feature of the proxy's reference names what configures it and tests 
   }
 });
 
-test("the reference of Gateway API names tests that exist", () => {
-  const text = readFileSync("docs/reference/gateway-api.md", "utf8");
-  const files = new Set([...text.matchAll(/`(test\/[^`]+\.ts)`/g)].map((match) => match[1] ?? ""));
-  assert.ok(files.size >= 8, `${files.size} files`);
-  for (const file of files) assert.ok(existsSync(file), `there is no ${file}`);
-});
+for (const [document, count] of [
+  ["docs/reference/gateway-api.md", 8],
+  ["docs/textbook.md", 8],
+] as const) {
+  test(`${document} names tests that exist`, () => {
+    const text = readFileSync(document, "utf8");
+    const named = [...text.matchAll(/`(test\/[^`]+\.ts)`/g)].map((match) => match[1] ?? "");
+    const files = new Set(named);
+    assert.ok(files.size >= count, `${files.size} files`);
+    for (const file of files) assert.ok(existsSync(file), `there is no ${file}`);
+  });
+}
