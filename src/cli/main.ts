@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>
   describe: () => import("./commands/describe.ts"),
   explain: () => import("./commands/explain.ts"),
   analyze: () => import("./commands/analyze.ts"),
+  validate: () => import("./commands/validate.ts"),
   inject: () => import("./commands/inject.ts"),
   init: () => import("./commands/init.ts"),
   version: () => import("./commands/version.ts"),

@@ -8,6 +8,7 @@ export {
 } from "./analysis.ts";
 export { type ControlPlane, type ControlPlaneOptions, startControlPlane } from "./control-plane.ts";
 export { ANALYZERS, resourceName } from "./core/analyze/analyze.ts";
+export { schemaFindings } from "./core/analyze/analyzers/schema.ts";
 export type { Finding } from "./core/analyze/context.ts";
 export { isAtLeast, LEVELS, type Level, MESSAGES } from "./core/analyze/messages.ts";
 export type { AccessDecision, RuleVerdict } from "./core/explain/authorization.ts";

@@ -10,7 +10,7 @@ export const schemaAnalyzer: Analyzer = {
   *analyze(context) {
     const told = new Set<string>();
     for (const object of context.all) {
-      for (const finding of findingsOf(object, context)) {
+      for (const finding of schemaFindings(object, context.check)) {
         told.add(`${keyOf(object)} ${finding.message}`);
         yield finding;
       }
@@ -19,7 +19,11 @@ export const schemaAnalyzer: Analyzer = {
   },
 };
 
-function* findingsOf(object: KubeObject, { check }: AnalysisContext): Generator<Finding> {
+/** What `check` says of one resource: an error for each bad field, or a warning for each without effect. */
+export function* schemaFindings(
+  object: KubeObject,
+  check: AnalysisContext["check"],
+): Generator<Finding> {
   try {
     for (const message of check(object)) {
       yield { code: "IST0133", object, message, path: pathIn(message) };
