@@ -20,6 +20,10 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>
   validate: () => import("./commands/validate.ts"),
   inject: () => import("./commands/inject.ts"),
   init: () => import("./commands/init.ts"),
+  completion: async () => {
+    const { createCommand } = await import("./commands/completion.ts");
+    return { command: createCommand(loadAll, ALIASES) };
+  },
   version: () => import("./commands/version.ts"),
 };
 
@@ -108,14 +112,17 @@ async function load(name: string): Promise<CommandSpec> {
   return (await loader()).command;
 }
 
+function loadAll(): Promise<readonly CommandSpec[]> {
+  return Promise.all(Object.values(COMMANDS).map(async (loader) => (await loader()).command));
+}
+
 async function help(name: string | undefined, io: CommandIo): Promise<number> {
   if (name !== undefined) {
     io.stdout.write((await load(name)).help);
     return 0;
   }
   const rows: string[] = [];
-  for (const loader of Object.values(COMMANDS)) {
-    const { command } = await loader();
+  for (const command of await loadAll()) {
     rows.push(`  ${command.name.padEnd(13)} ${command.summary}`);
   }
   io.stdout.write(`Serin: progressive delivery with the mesh included.

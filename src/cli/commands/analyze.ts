@@ -32,8 +32,8 @@ Flags:
   -A, --all-namespaces          report on every namespace
       --use-kube                look at the cluster too (default; --no-use-kube or --use-kube=false: files only)
   -R, --recursive               folders with all that is below them
-      --output-threshold LEVEL  do not print what is below Info | Warning | Error (default Info)
-      --failure-threshold LEVEL exit code 79 from this level on (default Error)
+      --output-threshold LEVEL  Info | Warning | Error: print nothing less (default Info)
+      --failure-threshold LEVEL Info | Warning | Error: exit code 79 from this level on (default Error)
   -S, --suppress CODE=NAME      do not report CODE of the resource NAME ("VirtualService reviews.default",
                                 "Pod *.shop", "*"); may be repeated
   -o, --output FORMAT           log | json | yaml (default log)
