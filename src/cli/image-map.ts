@@ -27,7 +27,10 @@ function exampleImages(): string {
 
 function proxyImages(): ImageMap {
   const command = ["node", resolve(PACKAGE, "bin/serin.mjs")];
-  return [{ image: `${PROXY_IMAGE}:*`, command }];
+  // Which Envoy runs where a pod asks for it.
+  const envoy = process.env["ENVOY_BIN"];
+  const env = envoy === undefined ? {} : { env: { ENVOY_BIN: envoy } };
+  return [{ image: `${PROXY_IMAGE}:*`, command, ...env }];
 }
 
 function readImageMap(path: string): ImageMap {

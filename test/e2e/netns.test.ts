@@ -161,6 +161,15 @@ test("plain applications in namespaces of their own are in the mesh, and leave n
     assert.match(stats, /^cluster\.outbound\|7000\|\|greeter\.default\S*\.upstream_cx_total: 1$/m);
   });
 
+  await t.test("serin proxy-config shows what a sidecar in its namespace runs with", async () => {
+    const name = await kubectl("get", "pods", "-l", "app=productpage", "-o", "name");
+    const serinArgs = ["bin/serin.mjs", "proxy-config", "listeners", name.trim()];
+    const env = { ...process.env, KUBECONFIG: `${dataDir}/kubeconfig` };
+    const { stdout } = await promisify(execFile)(process.execPath, serinArgs, { env });
+    assert.match(stdout, /^0\.0\.0\.0 +9080 .*Route: 9080$/m);
+    assert.match(stdout, /^0\.0\.0\.0 +15006 /m);
+  });
+
   await t.test("VirtualServices route", async () => {
     assert.deepEqual([...(await versions(30))].sort(), ["v1", "v2", "v3"]);
     await apply(DESTINATIONS);

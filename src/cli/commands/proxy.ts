@@ -17,6 +17,8 @@ Usage:
 
 Flags:
   --bootstrap FILE     node, admin, dynamic_resources (ADS), static_resources, stats_sinks
+  --engine NAME        serin | envoy (default serin), for sidecar and router: with envoy, real Envoy
+                       (ENVOY_BIN, or envoy on the PATH) runs with the same bootstrap
   --log-level LEVEL    debug | info | warn | error (default info)
   --concurrency N      threads that serve together; 0 = one per core (default 1)
   --drain-time-s N     how long requests in flight may take after SIGTERM (default 5)
@@ -31,6 +33,7 @@ async function run(args: string[], io: CommandIo): Promise<number> {
     args,
     {
       bootstrap: { type: "string" },
+      engine: { type: "string", default: "serin" },
       "log-level": { type: "string", default: io.env["SERIN_LOG_LEVEL"] ?? "info" },
       "drain-time-s": { type: "string", default: "5" },
       concurrency: { type: "string", default: "1" },
@@ -44,22 +47,38 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   if ((role === undefined) === (values.bootstrap === undefined)) {
     throw usage("give either --bootstrap FILE or one of the roles sidecar, router");
   }
-  const logger = createLogger("proxy", parseLogLevel(values["log-level"]));
+  const { engine } = values;
+  if (engine !== "serin" && engine !== "envoy") {
+    throw usage(`--engine must be serin or envoy (found ${engine})`);
+  }
+  if (engine === "envoy" && role === undefined) {
+    throw usage(
+      "--engine envoy goes with a role, sidecar or router; with a bootstrap run envoy -c",
+    );
+  }
+  const logLevel = parseLogLevel(values["log-level"]);
+  const logger = createLogger("proxy", logLevel);
   const drainMs = parseSeconds("drain-time-s", values["drain-time-s"]) * 1000;
+  const concurrency = parseConcurrency(values.concurrency);
+  const env = { ISTIO_META_SERIN_VERSION: serinVersion(), ...io.env, SERIN_PROXY_ROLE: role };
+  if (engine === "envoy") {
+    // What our own proxy does without is loaded only now.
+    const { runEnvoy } = await import("../envoy-engine/run-envoy.ts");
+    const { signal } = io;
+    const ports = sidecarPorts(io.env);
+    const clock = systemClock;
+    return runEnvoy({ env, ports, concurrency, logLevel, drainMs, logger, clock, signal });
+  }
   const proxy = await runProxy({
     ...(values.bootstrap === undefined
       ? {
-          bootstrap: sidecarBootstrap({
-            ISTIO_META_SERIN_VERSION: serinVersion(),
-            ...io.env,
-            SERIN_PROXY_ROLE: role,
-          }),
+          bootstrap: sidecarBootstrap(env),
           sidecar: sidecarPorts(io.env),
         }
       : { bootstrapText: readText(values.bootstrap) }),
     logger,
     clock: systemClock,
-    concurrency: parseConcurrency(values.concurrency),
+    concurrency,
   });
   settleMemory(systemClock);
   await Promise.race([aborted(io.signal), proxy.quit]);
