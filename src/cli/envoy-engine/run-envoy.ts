@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { SerinError } from "../../base/index.ts";
@@ -70,6 +70,8 @@ export async function runEnvoy(options: EnvoyOptions): Promise<number> {
         ...["--config-yaml", JSON.stringify(bootstrap.json), "--disable-hot-restart"],
         ...["--concurrency", String(options.concurrency)],
         ...["--log-level", LEVELS[options.logLevel] ?? options.logLevel],
+        // As Istio: not a warning per deprecated field of every listener.
+        ...["--component-log-level", "misc:error"],
         ...["--drain-time-s", String(Math.ceil(options.drainMs / 1000))],
       ],
       { stdio: ["ignore", output.stdout, "inherit"] },
@@ -154,12 +156,9 @@ function envoyProgram(env: EnvoyOptions["env"]): string {
   const named = env["ENVOY_BIN"];
   const dirs = (env["PATH"] ?? "").split(delimiter);
   for (const path of named ? [named] : dirs.map((dir) => join(dir, "envoy"))) {
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
-      // not here
-    }
+    // Not access(2): that does not count the rights to files that the process has beside its user.
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat?.isFile() && (stat.mode & 0o111) !== 0) return path;
   }
   throw new SerinError(
     "SERIN_UNREADABLE_INPUT",

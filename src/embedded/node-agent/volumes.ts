@@ -64,6 +64,8 @@ export class PodVolumes {
       const dir = content.kind === "host" ? content.dir : join(this.#dir, volume.name);
       this.#dirs.set(volume.name, dir);
       if (content.kind !== "host") mkdirSync(dir, { recursive: true, mode: 0o777 });
+      // Whatever the umask: containers may be other users.
+      if (content.kind === "empty") chmodSync(dir, 0o777);
       if (content.kind === "files") writeFiles(dir, content.files);
     }
     return undefined;

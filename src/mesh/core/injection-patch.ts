@@ -1,4 +1,5 @@
 import type { KubeObject, StringMap } from "../../api/index.ts";
+import { ENGINE, engineOf, engineVolumes, withEnvoy } from "./injection-engine.ts";
 import { INIT_CONTAINER, initContainerOf } from "./injection-init.ts";
 import { type Json, labelsOf, listOf, objectOf } from "./model-object.ts";
 
@@ -52,7 +53,8 @@ const MAX_LABEL_CHARACTERS = 63;
  * What injection does to a pod that is being created. Idempotent: an injected pod is left alone.
  * Precedence as Istio's: the pod's own label or annotation, then the namespace's `istio-injection`.
  * The annotation `inject.istio.io/templates` chooses between `sidecar` and `gateway`; a container
- * `istio-proxy` of image `auto` in the pod says what the injected one has differently.
+ * `istio-proxy` of image `auto` in the pod says what the injected one has differently. The annotation
+ * `proxy.serin.dev/engine` (a label for a whole namespace) makes the sidecar real Envoy.
  */
 export function injectPod(
   pod: KubeObject,
@@ -90,7 +92,15 @@ export function injectPod(
     const known = "sidecar and gateway are known";
     return skip(`${TEMPLATES} asks for ${JSON.stringify(template)}; ${known}`, true);
   }
-  const injected = proxyOf(pod, namespace.name, settings, template);
+  const engine = engineOf(annotations, namespace.labels);
+  if (typeof engine === "object") {
+    const known = "serin and envoy are known";
+    return skip(`${ENGINE} asks for ${JSON.stringify(engine.unknown)}; ${known}`, true);
+  }
+  const proxy = proxyOf(pod, namespace.name, settings, template);
+  const injected = engine === "envoy" ? withEnvoy(proxy) : proxy;
+  const volumes = [tokenVolume(settings), ...engineVolumes(engine)];
+  const volumeNames = volumes.map(({ name }) => name);
   const container = merged(injected, listOf(spec["containers"]).map(objectOf).find(isProxy));
   const containers = listOf(spec["containers"]).filter((each) => !isProxy(each));
   const canonical = canonicalName(pod, labels);
@@ -119,7 +129,7 @@ export function injectPod(
         }
       : {}),
     containers: isNative ? [] : [SIDECAR],
-    volumes: [TOKEN_VOLUME],
+    volumes: volumeNames,
   };
   return {
     kind: "inject",
@@ -127,8 +137,10 @@ export function injectPod(
       ...(isRedirected || isNative ? [added("/spec/initContainers", initContainers)] : []),
       replaced("/spec/containers", placed(container, containers, { isNative, holds })),
       added("/spec/volumes", [
-        ...listOf(spec["volumes"]).filter((volume) => objectOf(volume)["name"] !== TOKEN_VOLUME),
-        tokenVolume(settings),
+        ...listOf(spec["volumes"]).filter(
+          (volume) => !volumeNames.includes(objectOf(volume)["name"]),
+        ),
+        ...volumes,
       ]),
       added("/metadata/labels", {
         ...labels,

@@ -347,3 +347,31 @@ test("a gateway's traffic is not redirected", () => {
   const annotations = { "inject.istio.io/templates": "gateway" };
   assert.deepEqual(initContainers(redirected(pod({ annotations }))), []);
 });
+
+const ENVOY = { "proxy.serin.dev/engine": "envoy" };
+for (const [where, object, namespace] of [
+  ["a pod's annotation", pod({ annotations: ENVOY }), ENABLED],
+  ["its namespace's label", pod(), { ...ENABLED, labels: { ...ENABLED.labels, ...ENVOY } }],
+] as const) {
+  test(`${where} makes the sidecar real Envoy, with a place to write`, () => {
+    const spec = injected(object, namespace)["spec"] as {
+      containers: { name: string; args: string[]; volumeMounts: { mountPath: string }[] }[];
+      volumes: object[];
+    };
+    const proxy = spec.containers.find(({ name }) => name === "istio-proxy");
+    assert.deepEqual(proxy?.args, ["proxy", "sidecar", "--engine", "envoy"]);
+    assert.ok(proxy.volumeMounts.some(({ mountPath }) => mountPath === "/etc/istio/proxy"));
+    assert.deepEqual(spec.volumes.at(-1), { name: "istio-envoy", emptyDir: { medium: "Memory" } });
+  });
+}
+
+test("the pod's engine beats its namespace's, and an unknown one is refused aloud", () => {
+  const labels = { ...ENABLED.labels, ...ENVOY };
+  const own = { "proxy.serin.dev/engine": "serin" };
+  const spec = injected(pod({ annotations: own }), { ...ENABLED, labels })["spec"];
+  assert.doesNotMatch(JSON.stringify(spec), /--engine/);
+  const unknown = pod({ annotations: { "proxy.serin.dev/engine": "nginx" } });
+  const result = injectPod(unknown, ENABLED, SETTINGS);
+  assert.ok(result.kind === "skip" && result.isWarning);
+  assert.match(result.reason, /"nginx"; serin and envoy are known/);
+});

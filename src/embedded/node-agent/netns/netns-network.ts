@@ -63,6 +63,8 @@ class NetnsNetwork implements ClusterNetwork {
   readonly #relays = new Map<number, Promise<HostRelay>>();
   /** Namespaces that are there, and the rules that each has. */
   readonly #attached = new Map<string, string>();
+  /** Of pods that are over; the network is closed after them. */
+  readonly #removals = new Set<Promise<void>>();
   #zone: DnsZone = { services: [], slices: [] };
   #dns: DnsServer | undefined;
   #cancelSync: (() => void) | undefined;
@@ -147,7 +149,9 @@ class NetnsNetwork implements ClusterNetwork {
   async detach({ namespace }: PodNetwork): Promise<void> {
     if (namespace === undefined) return;
     this.#attached.delete(namespace);
-    await removeNamespace(namespace);
+    const removal = removeNamespace(namespace).finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
+    await removal;
   }
 
   async reach(port: number): Promise<string> {
@@ -172,6 +176,7 @@ class NetnsNetwork implements ClusterNetwork {
     await this.#syncing;
     for (const namespace of this.#attached.keys()) await removeNamespace(namespace);
     this.#attached.clear();
+    await Promise.all(this.#removals);
     for (const relay of this.#relays.values()) {
       await relay.then(
         (open) => open.close(),
