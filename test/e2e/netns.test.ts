@@ -99,9 +99,10 @@ test("plain applications in namespaces of their own are in the mesh, and leave n
   const patch = { spec: { template: { metadata: { annotations: engine } } } };
   await kubectl("patch", "deployment", "reviews-v2", "-p", JSON.stringify(patch));
   await kubectl("apply", "-f", "test/e2e/netns.yaml");
-  for (const name of ["details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "productpage-v1"]) {
+  for (const name of ["details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3"]) {
     await kubectl("rollout", "status", `deployment/${name}`, "--timeout=120s");
   }
+  await kubectl("rollout", "status", "deployment/productpage-v1", "--timeout=120s");
   await kubectl("wait", "--for=condition=Ready", "pod/echo", "--timeout=120s");
   await kubectl("wait", "-n", "plain", "--for=condition=Ready", "pods", "--all", "--timeout=60s");
   const page = await podOf(kubectl, "productpage");
@@ -279,6 +280,10 @@ test("plain applications in namespaces of their own are in the mesh, and leave n
   const names = (await kubectl("get", "pods", "-A", "-o", path)).trim().split(" ");
   await t.test("a pod that goes takes its namespace with it", async () => {
     assert.ok(existsSync(`/run/netns/${echo.namespace}`));
+    const bridge = `serin${echo.namespace.split("-")[1]}`;
+    const mac = readFileSync(`/sys/class/net/${bridge}/address`, "utf8").trim();
+    // One of its own: a cable's would go with its pod, and the others would not find the node.
+    assert.match(mac, /^02:5e:51:/);
     await kubectl("delete", "pod", "echo", "--grace-period=1");
     await eventually("its namespace is gone", async () =>
       traces([echo.namespace]).every((each) => !each.endsWith(echo.namespace)),

@@ -91,7 +91,7 @@ class NetnsNetwork implements ClusterNetwork {
     const removed = await removeLeftovers(this.pool.block);
     if (removed > 0) this.#options.logger.info({ removed }, "removed networks of killed clusters");
     await ip([
-      `link add ${this.#bridge} type bridge`,
+      `link add ${this.#bridge} address ${bridgeMac(this.pool.block)} type bridge`,
       `addr add ${this.nodeIp}/${PREFIX_BITS} dev ${this.#bridge}`,
       `addr add ${PROBE_SOURCE}/32 dev ${this.#bridge}`,
       `link set ${this.#bridge} up`,
@@ -217,6 +217,14 @@ async function restore(namespace: string, rules: string): Promise<void> {
 
 function bridgeName(block: number): string {
   return `serin${block}`;
+}
+
+/**
+ * Without an address of its own a bridge has the lowest of its cables', and with each that goes another
+ * one: until pods ask anew, which takes a while, the machine is not to be reached.
+ */
+function bridgeMac(block: number): string {
+  return `02:5e:51:00:00:${block.toString(16).padStart(2, "0")}`;
 }
 
 /** `serin-3-17`: the cluster's block, and the address's last 12 bits. */
