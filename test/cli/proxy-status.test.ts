@@ -168,6 +168,36 @@ test("resources are compared by name, whatever their order and the order of thei
   assert.match(missing?.diff ?? "", /^-\{$/m);
 });
 
+test("of endpoints their addresses, places and weights count, as Envoy shows no more of what it was sent", () => {
+  const host = (address: string, more: object = {}) => ({
+    endpoint: { address: { socket_address: { address, port_value: 80 } }, ...more },
+    load_balancing_weight: 1,
+  });
+  const dump = (hosts: readonly object[], more: object = {}, others: readonly object[] = []) => ({
+    configs: [
+      {
+        dynamic_active_clusters: [
+          { cluster: { name: "c", type: "EDS" } },
+          { cluster: { name: "s" } },
+        ],
+      },
+      {
+        dynamic_endpoint_configs: [
+          { endpoint_config: { cluster_name: "c", endpoints: [{ lb_endpoints: hosts }], ...more } },
+          ...others,
+        ],
+      },
+    ],
+  });
+  const expected = dump([host("10.0.0.1"), host("10.0.0.2")]);
+  const added = { policy: { overprovisioning_factor: 140 } };
+  const own = { endpoint_config: { cluster_name: "s", endpoints: [] } };
+  const envoys = [host("10.0.0.2", { health_check_config: {} }), host("10.0.0.1")];
+  assert.ok(compareDumps(expected, dump(envoys, added, [own]))[3]?.isSame);
+  const missing = compareDumps(expected, dump([host("10.0.0.1")]))[3];
+  assert.match(missing?.diff ?? "", /^-.*10\.0\.0\.2:80/m);
+});
+
 for (const [args, message] of [
   [["proxy-status", "a", "b"], /unexpected argument "b"/],
   [["ps", "-o", "xml"], /--output must be table, json, yaml/],

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type KubeObject, RESOURCES } from "../../src/api/index.ts";
+import { compareDumps } from "../../src/cli/output/sync-diff.ts";
 import { runProxy, sidecarBootstrap } from "../../src/proxy/index.ts";
 import { createLogger, systemClock } from "../../src/runtime/index.ts";
 import { findTool, skipWithout } from "../support/tools.ts";
@@ -65,8 +66,28 @@ for (const apiType of ["GRPC", "DELTA_GRPC"] as const) {
     const { requests, failures } = await load.stop();
     assert.deepEqual(failures, []);
     assert.ok(requests > 200, `only ${requests} requests`);
-    await checkIstioMetrics(cluster, ask, `http://${net.ip(2)}:${adminPort}/stats/prometheus`);
+    const adminUrl = `http://${net.ip(2)}:${adminPort}`;
+    await checkIstioMetrics(cluster, ask, `${adminUrl}/stats/prometheus`);
+    await checkProxyStatus(cluster, adminUrl);
   });
+}
+
+/** What `serin proxy-status POD` compares is the same when the proxy is a stock Envoy. */
+async function checkProxyStatus(cluster: MeshCluster, adminUrl: string): Promise<void> {
+  const debug = `http://127.0.0.1:${cluster.debugPort}/debug`;
+  const json = async (url: string): Promise<unknown> => (await fetch(url)).json();
+  let different: readonly string[] = [];
+  await eventually("Envoy has what the control plane means it to have", async () => {
+    const expected = await json(`${debug}/config_dump?proxyID=${CALLER}.default`);
+    const actual = await json(`${adminUrl}/config_dump?include_eds=true`);
+    different = compareDumps(expected, actual).flatMap(({ diff }) => (diff === "" ? [] : [diff]));
+    return different.length === 0;
+  }).catch((error: unknown) => {
+    throw new Error(different.join("\n"), { cause: error });
+  });
+  const all = (await json(`${debug}/syncz`)) as readonly Record<string, string>[];
+  const caller = all.find(({ proxy }) => proxy === `${CALLER}.default`);
+  assert.match(caller?.["proxy_version"] ?? "", /^1\.\d+\.\d+$/, "Envoy's own version");
 }
 
 /**

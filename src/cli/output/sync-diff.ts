@@ -10,33 +10,52 @@ export interface TypeDiff {
   readonly diff: string;
 }
 
-/** Where a dump holds resources that came by xDS: the list, the resource in its entries, its name. */
+/**
+ * Where a dump holds resources that came by xDS: the list, the resource in its entries, its name, and
+ * what of it counts.
+ */
 const TYPES = [
-  { type: "Clusters", list: "dynamic_active_clusters", path: ["cluster"], name: "name" },
+  {
+    type: "Clusters",
+    list: "dynamic_active_clusters",
+    path: ["cluster"],
+    name: "name",
+    essence: asIs,
+  },
   {
     type: "Listeners",
     list: "dynamic_listeners",
     path: ["active_state", "listener"],
     name: "name",
+    essence: asIs,
   },
-  { type: "Routes", list: "dynamic_route_configs", path: ["route_config"], name: "name" },
+  {
+    type: "Routes",
+    list: "dynamic_route_configs",
+    path: ["route_config"],
+    name: "name",
+    essence: asIs,
+  },
   {
     type: "Endpoints",
     list: "dynamic_endpoint_configs",
     path: ["endpoint_config"],
     name: "cluster_name",
+    essence: endpointsOf,
   },
 ] as const;
 
 /** Compares two dumps (`/config_dump` of a proxy, `/debug/config_dump` of the control plane). */
 export function compareDumps(expected: unknown, actual: unknown): readonly TypeDiff[] {
-  return TYPES.map(({ type, list, path, name }) => {
+  return TYPES.map(({ type, list, path, name, essence }) => {
     const wanted = resourcesOf(expected, list, path, name);
     const found = resourcesOf(actual, list, path, name);
+    // Envoy lists endpoints of clusters that name them themselves, too.
+    if (type === "Endpoints") forgetOthers(found, expected, actual);
     const names = [...new Set([...wanted.keys(), ...found.keys()])].sort();
     // Name by name, so that a resource that is missing does not shift all that follow.
     const diffs = names.map((each) =>
-      unifiedDiff(linesOf(wanted.get(each)), linesOf(found.get(each)), [
+      unifiedDiff(linesOf(wanted.get(each), essence), linesOf(found.get(each), essence), [
         `Control plane ${type} ${each}`,
         `Proxy ${type} ${each}`,
       ]),
@@ -51,7 +70,7 @@ function resourcesOf(
   list: string,
   path: readonly string[],
   name: string,
-): ReadonlyMap<string, unknown> {
+): Map<string, unknown> {
   const entries = listField(dump, "configs").flatMap((section) => listField(section, list));
   const resources = entries.map((entry) => field(entry, ...path));
   return new Map(
@@ -61,8 +80,46 @@ function resourcesOf(
   );
 }
 
-function linesOf(resource: unknown): readonly string[] {
-  return resource === undefined ? [] : JSON.stringify(ordered(resource), undefined, 2).split("\n");
+function linesOf(resource: unknown, essence: (resource: unknown) => unknown): readonly string[] {
+  if (resource === undefined) return [];
+  return JSON.stringify(ordered(essence(resource)), undefined, 2).split("\n");
+}
+
+function asIs(resource: unknown): unknown {
+  return resource;
+}
+
+/** Envoy does not show the assignment that it was sent, but what it made of it: who is in it counts. */
+function endpointsOf(assignment: unknown): unknown {
+  const endpoints = listField(assignment, "endpoints").flatMap((group) =>
+    listField(group, "lb_endpoints").map((each) => {
+      const at = ["endpoint", "address", "socket_address"] as const;
+      const place = ["region", "zone", "sub_zone"].map((part) =>
+        textField(group, "locality", part),
+      );
+      return {
+        address: `${textField(each, ...at, "address")}:${textField(each, ...at, "port_value")}`,
+        priority: textField(group, "priority") || "0",
+        locality: place.join("/"),
+        weight: textField(each, "load_balancing_weight") || "1",
+      };
+    }),
+  );
+  return {
+    cluster_name: textField(assignment, "cluster_name"),
+    endpoints: endpoints.sort((a, b) => (a.address < b.address ? -1 : 1)),
+  };
+}
+
+function forgetOthers(found: Map<string, unknown>, expected: unknown, actual: unknown): void {
+  for (const dump of [expected, actual]) {
+    for (const section of listField(dump, "configs")) {
+      for (const entry of listField(section, "dynamic_active_clusters")) {
+        const cluster = field(entry, "cluster");
+        if (textField(cluster, "type") !== "EDS") found.delete(textField(cluster, "name"));
+      }
+    }
+  }
 }
 
 /** Fields in the order of their names: a proxy may list them in another one. */
