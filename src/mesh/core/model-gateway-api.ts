@@ -66,7 +66,9 @@ export function gatewayApiFrom(
     keyOf,
   );
   const isReady = (host: string): boolean =>
-    serviceByHost.get(host)?.ports.some(({ endpoints }) => endpoints.length > 0) ?? false;
+    serviceByHost
+      .get(host)
+      ?.ports.some(({ endpoints }) => endpoints.some((each) => each.isReady)) ?? false;
   // Readiness matters of the Services that Gateways are behind, and changes more often than all else.
   const ready =
     gateways.length === 0 ? [] : services.map(({ host }) => host).filter((host) => isReady(host));

@@ -14,7 +14,9 @@ import {
   kubernetesGateway,
   mesh,
   meshConfig,
+  namespace,
   peerAuthentication,
+  secret,
   service,
   serviceEntry,
   sidecar,
@@ -73,12 +75,14 @@ const slot = {
   gateway: fc.record({ port: fc.constantFrom(80, 81) }),
   listener: fc.record({
     port: fc.constantFrom(80, 81),
-    protocol: fc.constantFrom("HTTP", "TCP"),
-    from: fc.constantFrom("All", "Same"),
+    protocol: fc.constantFrom("HTTP", "TCP", "HTTPS"),
+    from: fc.constantFrom("All", "Same", "Selector"),
   }),
+  certificate: fc.record({ isWhole: fc.boolean() }),
+  namespace: fc.record({ team: fc.constantFrom("x", "y") }),
   httpRoute: fc.record({
     of: fc.nat(2),
-    to: fc.nat(3),
+    to: fc.oneof(fc.nat(3), fc.constantFrom("e0.example.com")),
     parent: fc.constantFrom("Gateway", "Service"),
     namespace: fc.constantFrom("default", "other"),
     weight: fc.constantFrom(0, 1),
@@ -226,15 +230,39 @@ function objectsOf(kind: Kind, value: NonNullable<Change["value"]>): Partial<Mes
           name: "l",
           port: value["port"],
           protocol: value["protocol"],
-          allowedRoutes: { namespaces: { from: value["from"] } },
+          ...(value["protocol"] === "HTTPS"
+            ? { tls: { certificateRefs: [{ name: "certificate" }] } }
+            : {}),
+          allowedRoutes: {
+            namespaces: { from: value["from"], selector: { matchLabels: { team: "x" } } },
+          },
         },
       ]);
+    case "certificate": {
+      const key = value["isWhole"] === true ? "-----BEGIN PRIVATE KEY-----\n" : "";
+      return {
+        secrets: [
+          secret(
+            { name: "certificate" },
+            {
+              "tls.crt": "-----BEGIN CERTIFICATE-----\n",
+              "tls.key": key,
+            },
+          ),
+        ],
+      };
+    }
+    case "namespace":
+      return { namespaces: [namespace("other", { team: String(value["team"]) })] };
     case "httpRoute": {
       const parent =
         value["parent"] === "Gateway"
           ? { name: "k", namespace: "default" }
           : { group: "", kind: "Service", name, namespace: "default" };
-      const to = (of: unknown) => ({ name: `s${of}`, namespace: "default", port: 80 });
+      const to = (of: unknown) =>
+        typeof of === "string"
+          ? { group: "networking.istio.io", kind: "Hostname", name: of, port: 80 }
+          : { name: `s${of}`, namespace: "default", port: 80 };
       const backendRefs = [{ ...to(value["to"]), weight: value["weight"] }, to(0)];
       return {
         httpRoutes: [
