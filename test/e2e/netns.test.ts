@@ -99,7 +99,14 @@ test("plain applications in namespaces of their own are in the mesh, and leave n
   const patch = { spec: { template: { metadata: { annotations: engine } } } };
   await kubectl("patch", "deployment", "reviews-v2", "-p", JSON.stringify(patch));
   await kubectl("apply", "-f", "test/e2e/netns.yaml");
-  for (const name of ["details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3"]) {
+  for (const name of [
+    "details-v1",
+    "ratings-v1",
+    "reviews-v1",
+    "reviews-v2",
+    "reviews-v3",
+    "ingress",
+  ]) {
     await kubectl("rollout", "status", `deployment/${name}`, "--timeout=120s");
   }
   await kubectl("rollout", "status", "deployment/productpage-v1", "--timeout=120s");
@@ -229,6 +236,17 @@ test("plain applications in namespaces of their own are in the mesh, and leave n
     },
   );
 
+  await t.test("a gateway's port, below 1024, is open to the machine", async () => {
+    await kubectl("apply", "-f", "examples/bookinfo/gateway.yaml");
+    const gateway = await podOf(kubectl, "ingress");
+    await eventually("the gateway leads to productpage", () =>
+      fetch(`http://${gateway.ip}/productpage`).then(
+        async (answer) => answer.status === 200 && /book/i.test(await answer.text()),
+        () => false,
+      ),
+    );
+  });
+
   await t.test("node ports are open on the node", async () => {
     const path = "jsonpath={.spec.ports[0].nodePort}";
     const port = await kubectl("get", "service", "web", "-n", "plain", "-o", path);
@@ -294,7 +312,7 @@ test("plain applications in namespaces of their own are in the mesh, and leave n
     await serin.kill("SIGKILL");
     assert.ok(traces(names).length > names.length);
     const again = await up(t, dataDir, "netns");
-    assert.equal((await kubectl("get", "pods", "-o", "name")).split("\n").length, 7);
+    assert.equal((await kubectl("get", "pods", "-o", "name")).split("\n").length, 8);
     await again.kill("SIGTERM");
     assert.equal(await again.exited, 0);
     assert.deepEqual(traces(names), []);
