@@ -3,6 +3,7 @@ import { systemClock } from "../../runtime/index.ts";
 import type { CommandIo, CommandSpec } from "../command.ts";
 import { checkedSignatures, createDataPlane } from "../explain/data-plane.ts";
 import { proxyFindings } from "../explain/endpoint-health.ts";
+import { isRedirected } from "../explain/interception.ts";
 import { parseClaims, parseHeaders, parseTarget, tokensIn } from "../explain/request.ts";
 import { callerNamed } from "../explain/source.ts";
 import { clusterStore } from "../kubeconfig.ts";
@@ -81,6 +82,7 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   const explanation = explain({
     source,
     view: viewFor(model, source),
+    isRedirected: isRedirected(objects, source),
     request: { method: values.method, authority, target, scheme, headers },
     claims,
     sourcePrincipal: values["source-principal"],

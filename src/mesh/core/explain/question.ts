@@ -89,6 +89,11 @@ export interface Question {
   /** The mesh as the source sees it. */
   readonly view: MeshView;
   readonly request: RequestHead;
+  /**
+   * Whether the source's connections are redirected to its proxy: then a host without a port means port
+   * 80, where the application connects to. An application that is told of its proxy leaves that to it.
+   */
+  readonly isRedirected: boolean;
   /** Claims of a token that is taken to be valid, in place of one in the request. */
   readonly claims: Json | undefined;
   /** `cluster.local/ns/default/sa/productpage`, in place of the source's own. */

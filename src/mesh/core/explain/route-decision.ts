@@ -58,7 +58,9 @@ export function decideRoute(question: Question, request: RequestHead): RouteDeci
   const { source, view, dataPlane } = question;
   const { namespace, labels } = source;
   const table = httpProxyRoutes(view, { namespace, labels });
-  const name = dataPlane.virtualHost(table, request.authority);
+  const hasPort = /:\d+$/.test(request.authority);
+  const asked = question.isRedirected && !hasPort ? `${request.authority}:80` : request.authority;
+  const name = dataPlane.virtualHost(table, asked);
   const virtualHost = table.virtual_hosts?.find((each) => each.name === name);
   const { host, port } = hostAndPort(name ?? "");
   const service = view.serviceByHost.get(host);
@@ -66,10 +68,17 @@ export function decideRoute(question: Question, request: RequestHead): RouteDeci
   const common = { ...NO_ROUTE, virtualHost: name, service, port };
   const [first] = virtualHost?.routes ?? [];
   if (name === "block_all" || name === "allow_any") {
+    const meant = dataPlane.virtualHost(table, asked.replace(/:\d+$/, ""));
+    const known =
+      meant === name ? undefined : view.serviceByHost.get(hostAndPort(meant ?? "").host);
+    const unknown =
+      known === undefined
+        ? `no service of the mesh that ${namespace} may see is called ${request.authority}`
+        : `${asked} is no port of the service ${known.name}, which has ${known.ports.map((each) => each.number).join(", ")}`;
     const isBlocked = name === "block_all";
     const reason = isBlocked
-      ? `no service of the mesh is called ${request.authority}, and the outbound traffic policy is REGISTRY_ONLY`
-      : `no service of the mesh that ${namespace} may see is called ${request.authority}`;
+      ? `${unknown}, and the outbound traffic policy is REGISTRY_ONLY`
+      : unknown;
     const kind = isBlocked ? "blocked" : "passthrough";
     return { ...common, port: undefined, kind, reason, route: first };
   }

@@ -29,6 +29,7 @@ interface Asked {
   readonly principal?: string;
   readonly client?: string;
   readonly healthOf?: Question["healthOf"];
+  readonly isRedirected?: boolean;
 }
 
 function explained(objects: MeshObjects, asked: Asked = {}): Explanation {
@@ -45,6 +46,7 @@ function explained(objects: MeshObjects, asked: Asked = {}): Explanation {
       scheme: asked.scheme ?? "http",
       headers: Object.entries(asked.headers ?? {}),
     },
+    isRedirected: asked.isRedirected ?? false,
     claims: asked.claims,
     sourcePrincipal: asked.principal,
     dataPlane: createDataPlane(() => false, 0),
@@ -178,6 +180,17 @@ const ROWS: readonly {
     what: "a host that nobody knows is passed on",
     asked: { to: "www.example.com" },
     reason: /no service of the mesh that default may see is called www\.example\.com/,
+    outcomes: ["100 application -"],
+  },
+  {
+    what: "a host without a port means the service's only one to an application that is told of its proxy",
+    asked: { to: "reviews" },
+    outcomes: THIRDS,
+  },
+  {
+    what: "and port 80 to one that connects by itself",
+    asked: { to: "reviews", isRedirected: true },
+    reason: /^reviews:80 is no port of the service reviews, which has 9080$/,
     outcomes: ["100 application -"],
   },
   {

@@ -54,6 +54,7 @@ function explained(objects: MeshObjects, client: string, authority: string, targ
   return explain({
     ...{ source, view: viewFor(model, source), claims: undefined, sourcePrincipal: undefined },
     request: { method: "GET", authority, target, scheme: "http", headers: [] },
+    isRedirected: false,
     dataPlane: createDataPlane(() => false, 0),
     healthOf: () => undefined,
   });
