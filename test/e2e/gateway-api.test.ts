@@ -269,7 +269,7 @@ test("Gateway API: a gateway of its own, routes, TLS with grants, routes of Serv
       rules: [{ backendRefs: [to("one", 6), to("two", 3), { name: "gone", port: 80, weight: 1 }] }],
     });
     const split = ask("/", { host: "split.com" });
-    await eventually("it is routed", async () => (await split()).status !== 404);
+    await becomes("it is routed", split, ({ status }) => status !== 404);
     const total = 400;
     const counts = { one: 0, two: 0, 500: 0 };
     for (let i = 0; i < total; i += 1) {
