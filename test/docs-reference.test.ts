@@ -37,6 +37,7 @@ test("every feature of the proxy's reference names what configures it and tests 
 for (const [document, count] of [
   ["docs/reference/gateway-api.md", 8],
   ["docs/textbook.md", 8],
+  ["docs/reference/security.md", 2],
 ] as const) {
   test(`${document} names tests that exist`, () => {
     const text = readFileSync(document, "utf8");

@@ -6,6 +6,7 @@ import { z } from "zod";
 const FILE = "control-plane.json";
 const schema = z.object({
   xds: z.int().min(1).max(65_535),
+  secure: z.int().min(1).max(65_535).optional(),
   debug: z.int().min(1).max(65_535),
   webhook: z.int().min(1).max(65_535),
 });
@@ -22,6 +23,7 @@ export async function preferredPorts(dataDir: string, host: string): Promise<Con
   const known = readPorts(dataDir);
   return {
     xds: await ifFree(host, known.xds),
+    secure: await ifFree(host, known.secure ?? 0),
     debug: await ifFree(host, known.debug),
     webhook: await ifFree(host, known.webhook),
   };

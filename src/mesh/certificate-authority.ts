@@ -75,11 +75,11 @@ export interface CertificateAuthority {
   /** A new key and a certificate with the identity's SPIFFE id as its only name. */
   issue(identity: WorkloadIdentity): Promise<IssuedCertificate>;
   /**
-   * Signs the key of a certificate request. The name comes from the identity, whatever the request
-   * asks for. Throws SERIN_INVALID_RESOURCE when the request is malformed, its signature wrong or
+   * Signs the key of a certificate request, for `lifetimeMs` at most. The name comes from the identity,
+   * whatever the request asks for. Throws SERIN_INVALID_RESOURCE when the request is malformed, its signature wrong or
    * its key weak.
    */
-  sign(requestPem: string, identity: WorkloadIdentity): Promise<string>;
+  sign(requestPem: string, identity: WorkloadIdentity, lifetimeMs?: number): Promise<string>;
   /** A server certificate for DNS names and IP addresses: the webhooks'. */
   issueServer(names: readonly string[]): Promise<IssuedCertificate>;
 }
@@ -121,10 +121,18 @@ export async function createCertificateAuthority(
     });
   };
 
-  const certify = async (publicKey: CryptoKey, names: Names, usages: readonly string[]) => {
+  const certify = async (
+    publicKey: CryptoKey,
+    names: Names,
+    usages: readonly string[],
+    wantedMs = lifetimeMs,
+  ) => {
     const { certificate: authority, privateKey, algorithm, chainPem } = issuer;
     const notBeforeMs = clock.nowMs() - BACKDATE_MS;
-    const notAfterMs = Math.min(clock.nowMs() + lifetimeMs, authority.notAfter.getTime());
+    const notAfterMs = Math.min(
+      clock.nowMs() + Math.min(wantedMs, lifetimeMs),
+      authority.notAfter.getTime(),
+    );
     const certificate = await X509CertificateGenerator.create({
       serialNumber: serialNumber(),
       issuer: authority.subject,
@@ -172,9 +180,9 @@ export async function createCertificateAuthority(
     onChange: (listener) => void listeners.add(listener),
     stop: () => cancel(),
     issue: (identity) => issue(namesOf(identity), both),
-    async sign(requestPem, identity) {
+    async sign(requestPem, identity, wantedMs) {
       const publicKey = await keyOfRequest(requestPem);
-      return (await certify(publicKey, namesOf(identity), both)).pem;
+      return (await certify(publicKey, namesOf(identity), both, wantedMs)).pem;
     },
     issueServer: (names) =>
       issue(

@@ -9,6 +9,7 @@ import {
   type CertificateAuthorityOptions,
   createCertificateAuthority,
 } from "./certificate-authority.ts";
+import { certificateService } from "./certificate-service.ts";
 import { createConfigPusher } from "./config-pusher.ts";
 import type { InjectionSettings } from "./core/injection-patch.ts";
 import { startDebugServer } from "./debug.ts";
@@ -23,13 +24,26 @@ import { loadReportingService } from "./load-reports.ts";
 import { metricsService, type ProxyTelemetry } from "./metrics-service.ts";
 import { createRouteStatusWriter } from "./route-status.ts";
 import { createSecretSource } from "./secret-source.ts";
+import { createServerCertificate } from "./server-certificate.ts";
 import { watchMesh } from "./watch.ts";
 import { startWebhooks } from "./webhook-server.ts";
 
 /** Of service account tokens that sidecars prove themselves with; Istio's. */
 const AUDIENCE = "istio-ca";
+/** What a pod calls the control plane of a real cluster. */
+const SERVER_NAMES = ["istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local"];
 const DEFAULT_NAME = "serin-control-plane";
 const DEFAULT_PROXY_IMAGE = "docker.io/serin/proxy:0.1.0";
+
+/** TCP ports; 0 = any free one. */
+export interface ControlPlanePorts {
+  /** xDS in plaintext, on loopback. */
+  readonly xds: number;
+  /** xDS and certificates by request, over TLS; any free port by default. */
+  readonly secure?: number | undefined;
+  readonly debug: number;
+  readonly webhook: number;
+}
 
 export interface ControlPlaneOptions {
   readonly store: KubeStore;
@@ -40,7 +54,7 @@ export interface ControlPlaneOptions {
   /** The address to listen on; xDS is plaintext, so it must be loopback. */
   readonly host: string;
   /** 0 = any free port. */
-  readonly ports: { readonly xds: number; readonly debug: number; readonly webhook: number };
+  readonly ports: ControlPlanePorts;
   /** Where mesh-wide policies live. */
   readonly rootNamespace: string;
   readonly trustDomain: string;
@@ -64,7 +78,7 @@ export interface ControlPlaneOptions {
 
 export interface ControlPlane {
   /** The ports in use. */
-  readonly ports: { readonly xds: number; readonly debug: number; readonly webhook: number };
+  readonly ports: ControlPlanePorts & { readonly secure: number };
   stop(): Promise<void>;
 }
 
@@ -117,15 +131,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     });
     stops.push(() => election.stop());
     const identity = options.identity ?? ownIdentity(authority, options, metrics, stops);
-    const ads = createAds({
-      ...{ logger, clock },
-      authenticator: {
-        async authenticate(token) {
-          const found = await identity.authenticator.authenticate(token);
-          if (found === undefined) metrics.onUnauthenticated();
-          return found;
-        },
+    const authenticator: Authenticator = {
+      async authenticate(token) {
+        const found = await identity.authenticator.authenticate(token);
+        if (found === undefined) metrics.onUnauthenticated();
+        return found;
       },
+    };
+    const ads = createAds({
+      ...{ logger, clock, authenticator },
       secrets: identity.secrets,
       onEvent: (event) => {
         metrics.onEvent(event);
@@ -165,9 +179,22 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       loadReportingService({ logger, onReport: metrics.onLoadReport }),
     ];
     const grpc = await startGrpcServer({ host, port: options.ports.xds, methods });
+    const certificate = await createServerCertificate({
+      ...{ authority, clock, logger },
+      names: [...SERVER_NAMES, "localhost", "127.0.0.1", host],
+    });
+    const { onCertificate } = metrics;
+    const secure = await startGrpcServer({
+      ...{ host, port: options.ports.secure ?? 0, certificate },
+      methods: [
+        ...methods,
+        certificateService({ authority, authenticator, logger, onCertificate }),
+      ],
+    });
     stops.push(async () => {
       ads.stop();
-      await grpc.stop();
+      certificate.stop();
+      await Promise.all([grpc.stop(), secure.stop()]);
     });
     const debug = await startDebugServer({
       host,
@@ -204,9 +231,22 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       await webhooks.register();
     };
     if (election.isLeader()) await announce();
+    // The API server must go on believing the webhooks.
+    authority.onChange((change) => {
+      if (change === "roots" && election.isLeader()) {
+        webhooks.register().catch((error: unknown) => {
+          logger.error({ reason: messageOf(error) }, "webhooks not registered anew");
+        });
+      }
+    });
     isInjecting = true;
     writeGateways();
-    const ports = { xds: grpc.port, debug: debug.port, webhook: webhooks.port };
+    const ports = {
+      xds: grpc.port,
+      secure: secure.port,
+      debug: debug.port,
+      webhook: webhooks.port,
+    };
     logger.info(ports, "control plane ready");
     return { ports, stop };
   } catch (error) {

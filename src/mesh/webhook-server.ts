@@ -13,6 +13,7 @@ import {
 } from "./admission.ts";
 import type { CertificateAuthority } from "./certificate-authority.ts";
 import type { InjectionSettings } from "./core/injection-patch.ts";
+import { createServerCertificate } from "./server-certificate.ts";
 import { registerWebhooks } from "./webhook-registration.ts";
 
 export interface WebhookOptions {
@@ -35,8 +36,6 @@ export interface Webhooks {
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 const TIMEOUT_MS = 10_000;
-const RENEW_AT = 0.5;
-const MIN_RENEWAL_MS = 5000;
 
 /**
  * Serves injection and validation over HTTPS with a certificate of the mesh's root; `register` tells
@@ -49,9 +48,9 @@ export async function startWebhooks(options: WebhookOptions): Promise<Webhooks> 
     "/validate": async (request) => admitResource(request),
   };
   const names = ["istiod.istio-system.svc", "localhost", "127.0.0.1", host];
-  const issued = await authority.issueServer([...new Set(names)]);
+  const certificate = await createServerCertificate({ authority, names, clock, logger });
   const server = createServer(
-    { key: issued.privateKeyPem, cert: issued.certificateChainPem },
+    { key: certificate.current.privateKeyPem, cert: certificate.current.certificateChainPem },
     (request, response) => {
       answer(handlers, request, response).catch((error: unknown) => {
         logger.error({ path: request.url, reason: messageOf(error) }, "webhook failed");
@@ -63,25 +62,11 @@ export async function startWebhooks(options: WebhookOptions): Promise<Webhooks> 
   server.headersTimeout = TIMEOUT_MS;
   await listen(server, host, options.port);
   const { port } = server.address() as AddressInfo;
-  let cancelRenewal = (): void => {};
-  const scheduleRenewal = (notBeforeMs: number, notAfterMs: number): void => {
-    const atMs = notBeforeMs + (notAfterMs - notBeforeMs) * RENEW_AT;
-    cancelRenewal = clock.schedule(Math.max(MIN_RENEWAL_MS, atMs - clock.nowMs()), () => {
-      authority.issueServer([...new Set(names)]).then(
-        (next) => {
-          server.setSecureContext({ key: next.privateKeyPem, cert: next.certificateChainPem });
-          scheduleRenewal(next.notBeforeMs, next.notAfterMs);
-        },
-        (error: unknown) => {
-          logger.error({ reason: messageOf(error) }, "webhook certificate not renewed");
-          scheduleRenewal(clock.nowMs(), clock.nowMs() + TIMEOUT_MS);
-        },
-      );
-    });
-  };
-  scheduleRenewal(issued.notBeforeMs, issued.notAfterMs);
+  certificate.onRenewed(({ privateKeyPem, certificateChainPem }) =>
+    server.setSecureContext({ key: privateKeyPem, cert: certificateChainPem }),
+  );
   const stop = async (): Promise<void> => {
-    cancelRenewal();
+    certificate.stop();
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   };
