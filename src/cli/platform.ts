@@ -68,7 +68,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     });
     stops.push(() => cluster.stop());
     rememberNetwork(options.dataDir, options.network);
-    onProgress(`Kubernetes API on ${cluster.apiUrl}`);
+    onProgress(`Kubernetes API on ${cluster.apiUrl}, network ${options.network}`);
 
     const store = createClientStore({ kubeconfigPath: cluster.kubeconfigPath });
     await installResources(store);

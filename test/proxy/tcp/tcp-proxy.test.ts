@@ -173,3 +173,26 @@ test("a cluster that does not exist, and one that is full", async (t) => {
   await (await rawClient(t, full.port)).closed();
   await waitFor(() => full.records[0]?.flags === "UO");
 });
+
+const NOTHING_ELSE = { transportProtocol: "", applicationProtocols: [], serverNames: [] } as const;
+const FIRST_WORDS: readonly (readonly [string, Parameters<typeof listener>[1]])[] = [
+  ["nothing looks into its port", { inspectTls: true, isUninspected: () => true }],
+  ["only chains of other ports would have to know", {}],
+];
+for (const [why, options] of FIRST_WORDS) {
+  test(`a server may speak first where ${why}`, async (t) => {
+    const upstream = await startTcp(t, (socket) => socket.write("welcome"));
+    const other = { ...NOTHING_ELSE, destinationPort: 1, applicationProtocols: ["http/1.1"] };
+    const chains = [
+      chain(tcpTo("elsewhere"), { match: other }),
+      chain(tcpTo("server"), { match: { ...NOTHING_ELSE, destinationPort: undefined } }),
+    ];
+    const config = runtimeConfig(
+      [cluster("server", [endpoint(upstream)])],
+      [listener(chains, options)],
+    );
+    const { port } = await startProxy(t, config);
+    const client = await rawClient(t, port);
+    await client.until("welcome");
+  });
+}
