@@ -11,7 +11,13 @@ import { type AddressInfo, connect, createServer as createTcpServer } from "node
 import { join } from "node:path";
 import { test } from "node:test";
 import { createAuthority } from "../support/certificates.ts";
-import { type Answer, askThrough, becomes, startOutsider } from "../support/mesh-client.ts";
+import {
+  type Answer,
+  answerTo,
+  askThrough,
+  becomes,
+  startOutsider,
+} from "../support/mesh-client.ts";
 import { eventually, kubectlOf, podIp, temporary, up } from "../support/serin-cluster.ts";
 import { skipWithout } from "../support/tools.ts";
 
@@ -153,42 +159,21 @@ test("Gateway API: a gateway of its own, routes, TLS with grants, routes of Serv
 
   const ask =
     (path: string, options: { readonly host?: string; readonly headers?: object } = {}) =>
-    (): Promise<Answer> =>
-      new Promise((resolve) => {
-        const headers = { host: options.host ?? "a.com", connection: "close", ...options.headers };
-        const outgoing = request({ host: address, port: 80, path, headers }, (response) => {
-          let body = "";
-          response.setEncoding("utf8").on("data", (text: string) => {
-            body += text;
-          });
-          response.on("close", () =>
-            resolve({ status: response.statusCode ?? 0, body, headers: response.headers }),
-          );
-        });
-        outgoing.on("error", () => resolve(CLOSED));
-        outgoing.end();
-      });
+    (): Promise<Answer> => {
+      const headers = { host: options.host ?? "a.com", connection: "close", ...options.headers };
+      return answerTo(request({ host: address, port: 80, path, headers }));
+    };
   const secure =
     (name: string, port = 443) =>
-    (): Promise<Answer> =>
-      new Promise((resolve) => {
-        const host = `${name}.example.com`;
-        const options = {
+    (): Promise<Answer> => {
+      const host = `${name}.example.com`;
+      return answerTo(
+        httpsRequest({
           ...{ host: address, port, path: "/s", servername: host, agent: false as const },
           ...{ headers: { host }, ca: authority.certificatePem },
-        };
-        const outgoing = httpsRequest(options, (response) => {
-          let body = "";
-          response.setEncoding("utf8").on("data", (text: string) => {
-            body += text;
-          });
-          response.on("close", () =>
-            resolve({ status: response.statusCode ?? 0, body, headers: response.headers }),
-          );
-        });
-        outgoing.on("error", () => resolve(CLOSED));
-        outgoing.end();
-      });
+        }),
+      );
+    };
   const answers =
     (text: string) =>
     ({ body }: Answer): boolean =>

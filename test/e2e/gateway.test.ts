@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { createServer as createHttpsServer, request as httpsRequest } from "node:https";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
@@ -7,7 +8,7 @@ import { test } from "node:test";
 import type { PeerCertificate, TLSSocket } from "node:tls";
 import { createAuthority, type TestCertificate } from "../support/certificates.ts";
 import { gatewayDeployment } from "../support/gateway-pod.ts";
-import { type Answer, becomes, startOutsider } from "../support/mesh-client.ts";
+import { type Answer, answerTo, becomes, startOutsider } from "../support/mesh-client.ts";
 import { kubectlOf, podIp, temporary, up } from "../support/serin-cluster.ts";
 import { skipWithout } from "../support/tools.ts";
 
@@ -93,45 +94,21 @@ test("a gateway: TLS of every mode, rotation, passthrough, TCP, redirects, deleg
 
   const plain =
     (port: number, host: string, path = "/") =>
-    async (): Promise<Answer> => {
-      const { request } = await import("node:http");
-      return new Promise((resolve) => {
-        const headers = { host, connection: "close" };
-        const outgoing = request({ host: gateway, port, path, headers }, (response) => {
-          let body = "";
-          response.setEncoding("utf8").on("data", (text: string) => {
-            body += text;
-          });
-          response.on("close", () =>
-            resolve({ status: response.statusCode ?? 0, body, headers: response.headers }),
-          );
-        });
-        outgoing.on("error", () => resolve(CLOSED));
-        outgoing.end();
-      });
-    };
+    (): Promise<Answer> =>
+      answerTo(request({ host: gateway, port, path, headers: { host, connection: "close" } }));
   let seen: PeerCertificate | undefined;
   const secure =
     (host: string, more: object = {}) =>
-    (): Promise<Answer> =>
-      new Promise((resolve) => {
-        const options = {
-          ...{ host: gateway, port: 8443, path: "/s", servername: host, agent: false as const },
-          ...{ headers: { host }, ca: authority.certificatePem, ...more },
-        };
-        const outgoing = httpsRequest(options, (response) => {
-          seen = (response.socket as TLSSocket).getPeerCertificate();
-          let body = "";
-          response.setEncoding("utf8").on("data", (text: string) => {
-            body += text;
-          });
-          response.on("close", () =>
-            resolve({ status: response.statusCode ?? 0, body, headers: response.headers }),
-          );
-        });
-        outgoing.on("error", () => resolve(CLOSED));
-        outgoing.end();
+    (): Promise<Answer> => {
+      const outgoing = httpsRequest({
+        ...{ host: gateway, port: 8443, path: "/s", servername: host, agent: false as const },
+        ...{ headers: { host }, ca: authority.certificatePem, ...more },
       });
+      outgoing.on("response", ({ socket }) => {
+        seen = (socket as TLSSocket).getPeerCertificate();
+      });
+      return answerTo(outgoing);
+    };
   const says =
     (text: string) =>
     ({ body }: Answer): boolean =>

@@ -1,4 +1,4 @@
-import { createServer, type IncomingHttpHeaders, request } from "node:http";
+import { type ClientRequest, createServer, type IncomingHttpHeaders, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -19,14 +19,20 @@ export function askThrough(
   url: string,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Answer> {
+  const outgoing = request({
+    host: podIp,
+    port: 15_001,
+    path: url,
+    headers: { host: new URL(url).host, connection: "close", ...headers },
+    timeout: 20_000,
+  });
+  outgoing.on("timeout", () => outgoing.destroy());
+  return answerTo(outgoing);
+}
+
+/** Sends a request without a body, and gives its answer. */
+export function answerTo(outgoing: ClientRequest): Promise<Answer> {
   return new Promise((resolve) => {
-    const outgoing = request({
-      host: podIp,
-      port: 15_001,
-      path: url,
-      headers: { host: new URL(url).host, connection: "close", ...headers },
-      timeout: 20_000,
-    });
     outgoing.on("response", (response) => {
       let body = "";
       response.setEncoding("utf8").on("data", (text: string) => {
@@ -36,7 +42,6 @@ export function askThrough(
         resolve({ status: response.statusCode ?? 0, body, headers: response.headers }),
       );
     });
-    outgoing.on("timeout", () => outgoing.destroy());
     outgoing.on("error", () => resolve({ status: 0, body: "", headers: {} }));
     outgoing.end();
   });

@@ -1,7 +1,13 @@
 import { z } from "zod";
 import { freeForm, name, percentNumber, port, text } from "../fields.ts";
 import { type Problem, rules } from "../rules.ts";
-import { backendReference, preciseHostname } from "./references.ts";
+import {
+  backendFields,
+  backendProblems,
+  backendReference,
+  preciseHostname,
+  weight,
+} from "./references.ts";
 
 const headerName = z.string().regex(/^[A-Za-z0-9!#$%&'*+\-.^_|~]{1,256}$/, "must be a header name");
 const headerValue = z
@@ -202,4 +208,19 @@ export function filterList<Filter extends z.ZodType<{ readonly type: string }>>(
     .array(filter)
     .max(16)
     .superRefine(rules<readonly { readonly type: string }[]>(filterProblems));
+}
+
+/** Destinations with their shares, and filters of their own. */
+export function backendList<Filter extends z.ZodType<{ readonly type: string }>>(filter: Filter) {
+  return z
+    .array(
+      z
+        .strictObject({
+          ...backendFields,
+          weight: weight.optional(),
+          filters: filterList(filter).optional(),
+        })
+        .superRefine(rules(backendProblems)),
+    )
+    .max(16);
 }

@@ -4,17 +4,9 @@ import { regex } from "../istio/http-match.ts";
 import type { KubeObject } from "../meta.ts";
 import { parseSpec } from "../parse-resource.ts";
 import { rules } from "../rules.ts";
-import { filterList, grpcFilter } from "./filters.ts";
+import { backendList, filterList, grpcFilter } from "./filters.ts";
 import { headerMatch } from "./http-route.ts";
-import {
-  backendFields,
-  backendProblems,
-  hostname,
-  parentRefs,
-  ruleNameProblems,
-  sectionName,
-  weight,
-} from "./references.ts";
+import { hostname, parentRefs, ruleNameProblems, sectionName } from "./references.ts";
 
 const SERVICE = /^[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*$/;
 const METHOD = /^[A-Za-z_][A-Za-z0-9_]*$/;
@@ -50,18 +42,7 @@ const rule = z.strictObject({
   name: sectionName.optional(),
   matches: z.array(match).max(64).optional(),
   filters: filterList(grpcFilter).optional(),
-  backendRefs: z
-    .array(
-      z
-        .strictObject({
-          ...backendFields,
-          weight: weight.optional(),
-          filters: filterList(grpcFilter).optional(),
-        })
-        .superRefine(rules(backendProblems)),
-    )
-    .max(16)
-    .optional(),
+  backendRefs: backendList(grpcFilter).optional(),
   sessionPersistence: freeForm.optional(),
 });
 export type GrpcRouteRule = z.infer<typeof rule>;

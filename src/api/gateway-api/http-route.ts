@@ -5,16 +5,13 @@ import { regex } from "../istio/http-match.ts";
 import type { KubeObject } from "../meta.ts";
 import { parseSpec } from "../parse-resource.ts";
 import { type Problem, rules } from "../rules.ts";
-import { filterList, httpFilter } from "./filters.ts";
+import { backendList, filterList, httpFilter } from "./filters.ts";
 import {
-  backendFields,
-  backendProblems,
   gatewayDuration,
   hostname,
   parentRefs,
   ruleNameProblems,
   sectionName,
-  weight,
 } from "./references.ts";
 
 const METHODS = [
@@ -78,18 +75,7 @@ const rule = z
     name: sectionName.optional(),
     matches: z.array(match).max(64).optional(),
     filters: filterList(httpFilter).optional(),
-    backendRefs: z
-      .array(
-        z
-          .strictObject({
-            ...backendFields,
-            weight: weight.optional(),
-            filters: filterList(httpFilter).optional(),
-          })
-          .superRefine(rules(backendProblems)),
-      )
-      .max(16)
-      .optional(),
+    backendRefs: backendList(httpFilter).optional(),
     timeouts: z
       .strictObject({
         request: gatewayDuration.optional(),
