@@ -6,11 +6,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "node:tls";
 import { RESOURCES } from "../../../src/api/index.ts";
 import { createCertificateAuthority } from "../../../src/mesh/certificate-authority.ts";
-import { startControlPlane } from "../../../src/mesh/index.ts";
 import { systemClock } from "../../../src/runtime/index.ts";
 import { MemoryStore } from "../../support/memory-store.ts";
 import { until } from "../ads/proxy-client.ts";
-import { ROOT_NAMESPACE, silent, startWorld, TRUST_DOMAIN } from "../security/world.ts";
+import { ROOT_NAMESPACE, startPlane, startWorld, TRUST_DOMAIN } from "../security/world.ts";
 import { startLiveMesh } from "./live-mesh.ts";
 
 /** SERIN_ROTATION_S=300 is the long run; bench/results/rotation.md has its result. */
@@ -21,20 +20,9 @@ test("certificates of a minute and a new root under 200 requests a second: none 
   timeout: (SECONDS + 120) * 1000,
 }, async (t) => {
   const world = await startWorld(t);
-  const plane = await startControlPlane({
-    store: world.store,
-    telemetry: { ingest: () => {}, forget: () => {} },
-    logger: silent,
-    clock: systemClock,
-    host: "127.0.0.1",
-    ports: { xds: 0, debug: 0, webhook: 0 },
-    rootNamespace: ROOT_NAMESPACE,
-    trustDomain: TRUST_DOMAIN,
-    interceptionMode: "NONE",
-    accessLog: false,
+  const plane = await startPlane(t, world, {
     certificates: { certificateLifetimeMs: 60_000, overlapMs: 3000 },
   });
-  t.after(() => plane.stop());
   const mesh = await startLiveMesh(t, world, plane.ports.xds, 32);
   await until("a first answer", async () => (await mesh.ask()) === 200);
   const leaf = async (): Promise<X509Certificate> => {

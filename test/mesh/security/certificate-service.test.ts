@@ -9,30 +9,16 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Client, credentials, Metadata, status } from "@grpc/grpc-js";
 import { RESOURCES } from "../../../src/api/index.ts";
-import { startControlPlane } from "../../../src/mesh/index.ts";
-import { systemClock } from "../../../src/runtime/index.ts";
 import { decode, encode } from "../../../src/xds/index.ts";
 import { createAuthority } from "../../support/certificates.ts";
-import { ROOT_NAMESPACE, silent, startWorld, TRUST_DOMAIN } from "./world.ts";
+import { ROOT_NAMESPACE, startPlane, startWorld } from "./world.ts";
 
 const METHOD = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 const same = (bytes: Buffer): Buffer => bytes;
 
 async function start(t: TestContext) {
   const world = await startWorld(t);
-  const plane = await startControlPlane({
-    store: world.store,
-    telemetry: { ingest: () => {}, forget: () => {} },
-    logger: silent,
-    clock: systemClock,
-    host: "127.0.0.1",
-    ports: { xds: 0, debug: 0, webhook: 0 },
-    rootNamespace: ROOT_NAMESPACE,
-    trustDomain: TRUST_DOMAIN,
-    interceptionMode: "NONE",
-    accessLog: false,
-  });
-  t.after(() => plane.stop());
+  const plane = await startPlane(t, world);
   const secret = await world.store.get(RESOURCES.secret, {
     namespace: ROOT_NAMESPACE,
     name: "istio-ca-secret",

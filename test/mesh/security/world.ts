@@ -6,6 +6,11 @@ import { allCustomResourceDefinitions, RESOURCES } from "../../../src/api/index.
 import { type ApiServer, startApiServer } from "../../../src/embedded/api-server/index.ts";
 import { createClientStore } from "../../../src/kube/index.ts";
 import type { KubeStore } from "../../../src/kube/store.ts";
+import {
+  type ControlPlane,
+  type ControlPlaneOptions,
+  startControlPlane,
+} from "../../../src/mesh/index.ts";
 import { createLogger, systemClock } from "../../../src/runtime/index.ts";
 
 export const ROOT_NAMESPACE = "istio-system";
@@ -46,4 +51,27 @@ export async function startWorld(t: TestContext): Promise<World> {
     metadata: { name: ROOT_NAMESPACE },
   });
   return { api, store, dir };
+}
+
+/** A control plane of that world on free ports, stopped with the test. */
+export async function startPlane(
+  t: TestContext,
+  { store }: World,
+  options: Partial<ControlPlaneOptions> = {},
+): Promise<ControlPlane> {
+  const plane = await startControlPlane({
+    store,
+    telemetry: { ingest: () => {}, forget: () => {} },
+    logger: silent,
+    clock: systemClock,
+    host: "127.0.0.1",
+    ports: { xds: 0, debug: 0, webhook: 0 },
+    rootNamespace: ROOT_NAMESPACE,
+    trustDomain: TRUST_DOMAIN,
+    interceptionMode: "NONE",
+    accessLog: false,
+    ...options,
+  });
+  t.after(() => plane.stop());
+  return plane;
 }
