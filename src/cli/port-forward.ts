@@ -13,6 +13,8 @@ export interface ForwardOptions {
   readonly namespace: string;
   readonly pod: string;
   readonly port: number;
+  /** On this machine; 0, the default, = any free one. */
+  readonly localPort?: number;
   /** undefined: the environment's. */
   readonly kubeconfig: string | undefined;
   readonly env: NodeJS.ProcessEnv;
@@ -23,9 +25,9 @@ export interface ForwardOptions {
  * SERIN_UNAVAILABLE with kubectl's own words, after 20 seconds at the latest.
  */
 export async function forwardPort(options: ForwardOptions): Promise<Forward> {
-  const { namespace, pod, port, kubeconfig, env } = options;
+  const { namespace, pod, port, localPort: wanted = 0, kubeconfig, env } = options;
   const config = kubeconfig === undefined ? [] : ["--kubeconfig", kubeconfig];
-  const target = ["-n", namespace, `pod/${pod}`, `:${port}`];
+  const target = ["-n", namespace, `pod/${pod}`, `${wanted === 0 ? "" : wanted}:${port}`];
   const args = ["port-forward", ...config, "--address", "127.0.0.1", ...target];
   const child = spawn("kubectl", args, { env, stdio: ["ignore", "pipe", "pipe"] });
   try {
