@@ -4,6 +4,7 @@ import { compare, labelsOf } from "../model-object.ts";
 import { annotationsAnalyzer } from "./analyzers/annotations.ts";
 import { canariesAnalyzer } from "./analyzers/canaries.ts";
 import { destinationRulesAnalyzer } from "./analyzers/destination-rules.ts";
+import { gatewayApiAnalyzer } from "./analyzers/gateway-api.ts";
 import { gatewaysAnalyzer } from "./analyzers/gateways.ts";
 import { injectionAnalyzer } from "./analyzers/injection.ts";
 import { referencesAnalyzer } from "./analyzers/references.ts";
@@ -29,6 +30,7 @@ export const ANALYZERS: readonly Analyzer[] = [
   virtualServicesAnalyzer,
   destinationRulesAnalyzer,
   gatewaysAnalyzer,
+  gatewayApiAnalyzer,
   serviceEntriesAnalyzer,
   telemetriesAnalyzer,
   silentNoOpsAnalyzer,
