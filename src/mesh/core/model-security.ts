@@ -36,16 +36,18 @@ function scopeOf(object: KubeObject, labels: StringMap | undefined): Scoped {
   };
 }
 
-/** Undefined for CUSTOM, which asks an external authorizer that nobody has configured. */
+/**
+ * CUSTOM would ask an external authorizer. There is none to ask, so what it is for is denied, as Istio
+ * does when the provider cannot be found: nobody is let in unasked.
+ */
 export function authorizationPolicyFrom(
   object: KubeObject,
   spec: AuthorizationPolicySpec,
-): MeshAuthorizationPolicy | undefined {
+): MeshAuthorizationPolicy {
   const action = spec.action ?? "ALLOW";
-  if (action === "CUSTOM") return undefined;
   return {
     ...scopeOf(object, spec.selector?.matchLabels),
-    action,
+    action: action === "CUSTOM" ? "DENY" : action,
     rules: spec.rules ?? [],
     isDryRun: object.metadata.annotations?.["istio.io/dry-run"] === "true",
   };

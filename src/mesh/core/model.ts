@@ -273,10 +273,13 @@ export function buildModel(
     (own) =>
       parsed(objects.authorizationPolicies, parseAuthorizationPolicy, own).flatMap(
         ({ object, spec }) => {
-          const policy = authorizationPolicyFrom(object, spec);
-          if (policy === undefined)
-            own.report(object, "action CUSTOM needs an external authorizer; there is none");
-          return policy ?? [];
+          if (spec.action === "CUSTOM") {
+            own.report(
+              object,
+              "action CUSTOM needs an external authorizer; there is none: what it is for is denied",
+            );
+          }
+          return [authorizationPolicyFrom(object, spec)];
         },
       ),
   );

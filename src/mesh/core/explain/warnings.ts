@@ -71,7 +71,6 @@ function policiesOf(workload: Workload, { view }: Question): readonly string[] {
     ...policiesFor(view.requestAuthentications, workload, rootNamespace).map(
       (each) => `RequestAuthentication ${referenceTo(each)}`,
     ),
-    // One with action CUSTOM is in the problems alone.
     ...view.problems
       .filter((each) => each.kind === "AuthorizationPolicy" && isNear(each))
       .map((each) => `AuthorizationPolicy ${referenceTo(each)}`),

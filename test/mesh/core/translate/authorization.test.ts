@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { AuthorizationRule } from "../../../../src/api/index.ts";
 import type { MeshAuthorizationPolicy } from "../../../../src/mesh/core/model-security.ts";
-import { policiesFor } from "../../../../src/mesh/core/model-security.ts";
+import { authorizationPolicyFrom, policiesFor } from "../../../../src/mesh/core/model-security.ts";
 import {
   httpAuthorization,
   tcpAuthorization,
@@ -278,6 +278,17 @@ for (const [name, rule, permission] of OPERATIONS) {
     assert.deepEqual(only(rule), { permissions: [permission], principals: [any] });
   });
 }
+
+test("CUSTOM denies what it is for: there is no authorizer to ask", () => {
+  const object = { apiVersion: "security.istio.io/v1", kind: "AuthorizationPolicy" };
+  const rules = [{ to: [{ operation: { paths: ["/admin"] } }] }];
+  const found = authorizationPolicyFrom(
+    { ...object, metadata: { name: "p", namespace: "default" } },
+    { action: "CUSTOM", provider: { name: "ext" }, rules },
+  );
+  assert.deepEqual(http(found), http(policy(rules, { action: "DENY" })));
+  assert.match(JSON.stringify(http(found)), /"action":"DENY".*"\/admin"/);
+});
 
 test("a key that nobody knows makes the rule match nothing", () => {
   assert.deepEqual(only({ when: [{ key: "request.moon", values: ["x"] }] }), {
