@@ -16,6 +16,7 @@ const settingsSchema = z.strictObject({
   clusterId: z.string().min(1),
   audience: z.string().min(1),
   nativeSidecars: z.boolean().optional(),
+  rewriteProbes: z.boolean().optional(),
 });
 
 /** Says in the cluster what the webhook injects, so that `serin inject` injects the same. */
@@ -77,6 +78,10 @@ export function parseInjectionSettings(text: string, source: string): InjectionS
     );
     throw refused(issues.join("; "), result.error);
   }
-  const { nativeSidecars, ...settings } = result.data;
-  return nativeSidecars === undefined ? settings : { ...settings, nativeSidecars };
+  const { nativeSidecars, rewriteProbes, ...settings } = result.data;
+  return {
+    ...settings,
+    ...(nativeSidecars === undefined ? {} : { nativeSidecars }),
+    ...(rewriteProbes === undefined ? {} : { rewriteProbes }),
+  };
 }

@@ -65,6 +65,24 @@ test("inject, check, analyze, dashboard and bug-report on a living mesh", {
   assert.match(checks, /^✔ Control plane: answers; 2 proxies are connected$/m);
   assert.doesNotMatch(checks, /^[✘!]/m);
 
+  // Probes go through the sidecar, which asks the application.
+  const container = {
+    name: "ratings",
+    readinessProbe: { httpGet: { path: "/health", port: 9080 } },
+  };
+  const annotations = { "sidecar.istio.io/rewriteAppHTTPProbers": "true" };
+  const template = { metadata: { annotations }, spec: { containers: [container] } };
+  const patch = JSON.stringify({ spec: { template } });
+  await kubectl("patch", "deployment", "ratings-v1", "-p", patch);
+  const path = "/app-health/ratings/readyz";
+  await eventually("the pod with the new probe is ready, and the only one", async () => {
+    const found = await kubectl("get", "pods", "-l", "app=ratings", "-o", "json");
+    const { items } = JSON.parse(found) as { readonly items: readonly Pod[] };
+    return items.length === 1 && JSON.stringify(items[0]).includes(path);
+  });
+  await kubectl("rollout", "status", "deployment/ratings-v1", "--timeout=120s");
+  await eventually("the new proxy is connected", async () => (await serin("check")).code === 0);
+
   const healthy = await serin("analyze", "-A", "-o", "json");
   assert.equal(healthy.code, 0, healthy.stdout);
   await kubectl("label", "namespace", "manual", "istio-injection=enabled");

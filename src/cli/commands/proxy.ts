@@ -61,6 +61,7 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   const drainMs = parseSeconds("drain-time-s", values["drain-time-s"]) * 1000;
   const concurrency = parseConcurrency(values.concurrency);
   const env = { ISTIO_META_SERIN_VERSION: serinVersion(), ...io.env, SERIN_PROXY_ROLE: role };
+  if (role !== undefined) await answerProbes(io);
   if (engine === "envoy") {
     // What our own proxy does without is loaded only now.
     const { runEnvoy } = await import("../envoy-engine/run-envoy.ts");
@@ -84,6 +85,25 @@ async function run(args: string[], io: CommandIo): Promise<number> {
   await Promise.race([aborted(io.signal), proxy.quit]);
   await proxy.stop(drainMs);
   return 0;
+}
+
+const PROBE_PORT = 15_020;
+/** Of Istio: what comes from this address is not redirected to the sidecar. */
+const PASSTHROUGH_ADDRESS = "127.0.0.6";
+
+/** Answers the application's probes, where injection has led them here; until the process ends. */
+async function answerProbes({ env }: CommandIo): Promise<void> {
+  const probers = env["ISTIO_KUBE_APP_PROBERS"];
+  if (!probers) return;
+  const { startProbeServer } = await import("../app-probes/probe-server.ts");
+  // Where the kubelet looks for the application: on the loopback network that is not the pod's address.
+  const address = env["ISTIO_META_APPLICATION_ADDRESS"] ?? env["POD_IP"] ?? "127.0.0.1";
+  const isRedirected = env["ISTIO_META_INTERCEPTION_MODE"] === "REDIRECT" && !address.includes(":");
+  const application = {
+    host: address,
+    localAddress: isRedirected ? PASSTHROUGH_ADDRESS : undefined,
+  };
+  await startProbeServer(probers, application, { address, port: PROBE_PORT });
 }
 
 function sidecarPorts(env: NodeJS.ProcessEnv) {

@@ -1,6 +1,7 @@
 import type { KubeObject, StringMap } from "../../api/index.ts";
 import { ENGINE, engineOf, engineVolumes, withEnvoy } from "./injection-engine.ts";
 import { INIT_CONTAINER, initContainerOf } from "./injection-init.ts";
+import { rewrittenProbes } from "./injection-probes.ts";
 import { type Json, labelsOf, listOf, objectOf } from "./model-object.ts";
 
 export interface InjectionSettings {
@@ -18,6 +19,11 @@ export interface InjectionSettings {
    * false by default. The annotation `sidecar.istio.io/nativeSidecar` of a pod beats it.
    */
   readonly nativeSidecars?: boolean;
+  /**
+   * Whether probes of applications go through the sidecar; false by default, for here kubelets are told
+   * from other clients. The annotation `sidecar.istio.io/rewriteAppHTTPProbers` of a pod beats it.
+   */
+  readonly rewriteProbes?: boolean;
 }
 
 /** One operation of RFC 6902. */
@@ -97,12 +103,17 @@ export function injectPod(
     const known = "serin and envoy are known";
     return skip(`${ENGINE} asks for ${JSON.stringify(engine.unknown)}; ${known}`, true);
   }
-  const proxy = proxyOf(pod, namespace.name, settings, template);
+  const application = rewrittenProbes(
+    listOf(spec["containers"]).filter((each) => !isProxy(each)),
+    annotations,
+    settings.rewriteProbes ?? false,
+  );
+  const proxy = proxyOf(pod, namespace.name, settings, template, application.variables);
   const injected = engine === "envoy" ? withEnvoy(proxy) : proxy;
   const volumes = [tokenVolume(settings), ...engineVolumes(engine)];
   const volumeNames = volumes.map(({ name }) => name);
   const container = merged(injected, listOf(spec["containers"]).map(objectOf).find(isProxy));
-  const containers = listOf(spec["containers"]).filter((each) => !isProxy(each));
+  const { containers } = application;
   const canonical = canonicalName(pod, labels);
   // A gateway has no application whose traffic there is to redirect.
   const isRedirected = settings.interceptionMode === "REDIRECT" && template === "sidecar";
@@ -234,6 +245,7 @@ function proxyOf(
   namespace: string,
   settings: InjectionSettings,
   template: "sidecar" | "gateway",
+  variables: readonly Json[],
 ): Json {
   const annotations = labelsOf(pod.metadata.annotations);
   const field = (name: string, fieldPath: string): Json => ({
@@ -281,6 +293,7 @@ function proxyOf(
               `kubernetes://apis/${owner.apiVersion}/namespaces/${namespace}/${owner.plural}/${owner.name}`,
             ),
           ]),
+      ...variables,
     ],
     readinessProbe: {
       httpGet: { path: "/healthz/ready", port: 15_021 },
