@@ -45,7 +45,7 @@ const ROWS: readonly Row[] = [
     1,
     /:8: DestinationRule default\/web: spec\.trafficPolicy\.loadBalancer\.simple: /,
   ],
-  ["a required field", RULE.replace("  host: web\n", ""), 1, /spec\.host: /],
+  ["a required field", RULE.replace("  host: web\n", ""), 1, /:5: .*spec\.host: /],
   [
     "a version that there is not",
     RULE.replace("v1beta1", "v9"),
