@@ -28,14 +28,23 @@ export async function publishControlPlane(
   host: string,
   ports: { readonly xds: number; readonly debug: number; readonly webhook: number },
 ): Promise<void> {
-  const type = RESOURCES.configMap;
   const data = Object.fromEntries(
     Object.entries(ports).map(([name, port]) => [name, `${host}:${port}`]),
   );
+  await writeConfigMap(store, CONFIG_MAP, data);
+}
+
+/** Makes a ConfigMap of the root namespace hold `data`; further keys of it stay. */
+export async function writeConfigMap(
+  store: KubeStore,
+  name: string,
+  data: Readonly<Record<string, string>>,
+): Promise<void> {
+  const type = RESOURCES.configMap;
   const object: KubeObject = {
     apiVersion: "v1",
     kind: "ConfigMap",
-    metadata: { name: CONFIG_MAP, namespace: ROOT_NAMESPACE },
+    metadata: { name, namespace: ROOT_NAMESPACE },
     data,
   };
   if ((await store.get(type, object.metadata)) === undefined) await store.create(type, object);

@@ -13,6 +13,8 @@ import type { KubeStore } from "../kube/store.ts";
 import { startControlPlane, startRootCertificatePublisher } from "../mesh/index.ts";
 import { type Clock, createLogger, type LogLevel } from "../runtime/index.ts";
 import { publishControlPlane, ROOT_NAMESPACE, TRUST_DOMAIN } from "./control-plane.ts";
+import { startMetricsEndpoint } from "./metrics-endpoint.ts";
+import { monitoringPages, publishMonitoring, readMetrics } from "./monitoring.ts";
 import { rememberNetwork } from "./network-mode.ts";
 import { preferredPorts, rememberPorts } from "./platform-ports.ts";
 import { serinVersion } from "./serin-version.ts";
@@ -108,6 +110,13 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     });
     stops.push(() => controller.stop());
     onProgress("canary controller running");
+    const pages = monitoringPages(store, {
+      "control-plane": () => readMetrics(`${HOST}:${controlPlane.ports.debug}`),
+      controller: () => controller.metricsText(),
+    });
+    const monitoring = await startMetricsEndpoint(HOST, pages);
+    stops.push(() => monitoring.stop());
+    await publishMonitoring(store, await cluster.reach(monitoring.port));
     return {
       kubeconfigPath: cluster.kubeconfigPath,
       apiUrl: cluster.apiUrl,

@@ -62,9 +62,11 @@ export function createPublisher(store: KubeStore, logger: Logger): Publisher {
       const share = "weight" in nextState ? nextState.weight : 0;
       weight.set({ workload: name, namespace }, share);
       weight.set({ workload: `${name}-primary`, namespace }, 100 - share);
-      if (nextState.kind === state.kind) return;
       const analysis_status = spec.skipAnalysis ? "skipped" : "completed";
       const labels = { name, namespace, deployment_strategy: "canary", analysis_status };
+      // From zero on, so that Prometheus sees the first one as an increase.
+      for (const counter of [successes, failures]) counter.inc(labels, 0);
+      if (nextState.kind === state.kind) return;
       if (nextState.kind === "Succeeded") successes.inc(labels);
       if (nextState.kind === "Failed") failures.inc(labels);
     },

@@ -139,6 +139,11 @@ export function createControlPlaneMetrics(
     labelNames: ["type"],
     registers,
   });
+  // From zero on, so that the first of them is an increase.
+  for (const type of Object.values(SHORT_TYPE)) {
+    pushes.inc({ type }, 0);
+    rejects.inc({ type }, 0);
+  }
   const convergence = new Histogram({
     name: "pilot_proxy_convergence_time",
     help: "Delay in seconds between a config change and a proxy having acknowledged all of it.",
