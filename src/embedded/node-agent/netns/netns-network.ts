@@ -206,7 +206,11 @@ class NetnsNetwork implements ClusterNetwork {
   async #sync(namespace: string): Promise<void> {
     const rules = this.#rules(false);
     if (this.#attached.get(namespace) === rules) return;
-    await restore(namespace, rules);
+    await restore(namespace, rules).catch(async (error: unknown) => {
+      if (!this.#attached.has(namespace)) throw error;
+      // Whoever took our hook away (the pod's own iptables) must not keep the rules as they were.
+      await restore(namespace, this.#rules(true));
+    });
     if (this.#attached.has(namespace)) this.#attached.set(namespace, rules);
   }
 }
