@@ -54,7 +54,13 @@ function serin(entry: string, files: readonly string[]): Contender {
   return {
     name: "serin",
     commands: files.map((file) => [
-      ...[process.execPath, "--max-semi-space-size=4", "--expose-gc", entry],
+      ...[
+        process.execPath,
+        "--max-semi-space-size=4",
+        "--no-parallel-scavenge",
+        "--expose-gc",
+        entry,
+      ],
       ...["proxy", "--bootstrap", file, "--log-level", "warn"],
     ]),
     missing: "",
