@@ -189,7 +189,7 @@ test("plain applications in namespaces of their own are in the mesh, and leave n
     assert.match(info, /\/1\.40\.0\//);
     assert.equal((await fetch(`http://${echo.ip}:15021/healthz/ready`)).status, 200);
     const metrics = await (await fetch(`http://${echo.ip}:15090/stats/prometheus`)).text();
-    const requests = metrics.split("\n").find((line) => /istio_requests_total\{/.test(line)) ?? "";
+    const requests = metrics.split("\n").find((line) => /^istio_requests_total\{/.test(line)) ?? "";
     assert.match(requests, /reporter="destination".*destination_workload="echo"/);
     assert.match(requests, /source_principal="spiffe:\/\/cluster\.local\/ns\/default\/sa\//);
   });

@@ -28,11 +28,11 @@ export async function askAdmin(
 }
 
 const TIMEOUT_MS = 5000;
+const METRICS = "/stats/prometheus";
 /** What the sidecar's ports show, and where Envoy has it. */
-const PAGES: Readonly<Record<string, string>> = {
-  "/healthz/ready": "/ready",
-  "/stats/prometheus": "/stats/prometheus",
-};
+const PAGES: Readonly<Record<string, string>> = { "/healthz/ready": "/ready", [METRICS]: METRICS };
+/** Istio's metrics as stock Envoy writes them, in samples and in comments. */
+const PREFIXED = /^(# (?:TYPE|HELP) )?envoy_(?=istio_)/gm;
 
 /**
  * The ports of a sidecar for readiness and metrics, answered by Envoy's admin interface. Throws
@@ -79,8 +79,18 @@ async function answer(
   }
   try {
     const { status, body, type } = await askAdmin(admin, page);
-    response.writeHead(status, { "content-type": type }).end(body);
+    const text = page === METRICS ? withIstioNames(body) : body;
+    response.writeHead(status, { "content-type": type }).end(text);
   } catch (error) {
     response.writeHead(503).end(`Envoy does not answer: ${messageOf(error)}\n`);
   }
+}
+
+/**
+ * Metrics under the names that Istio gives them. Stock Envoy puts `envoy_` before all that no extension
+ * has registered as a namespace of its own (custom_stat_namespaces, which no configuration sets); Istio's
+ * build registers them in its code.
+ */
+function withIstioNames(text: string): string {
+  return text.replace(PREFIXED, "$1");
 }
