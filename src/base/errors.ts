@@ -15,6 +15,7 @@ export const ERROR_CODES = {
   SERIN_API: "the Kubernetes API answered with an error",
   SERIN_UNAVAILABLE: "a server cannot be reached",
   SERIN_IMPOSSIBLE_STATUS: "a Canary's status contradicts itself",
+  SERIN_EXEC: "a command cannot be run in a container",
   SERIN_WEBHOOK: "a webhook answered with an error",
   SERIN_METRICS: "a metrics provider cannot answer",
   SERIN_INTERNAL: "a broken contract inside Serin",

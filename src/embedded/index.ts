@@ -51,6 +51,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     const { network } = options;
     const agent = await startNodeAgent({ api, dataDir, imageMap, network, logger, clock });
     server.setPodLogs(agent.podLogs);
+    server.setPodExec(agent.podExec);
     stops.push(() => agent.stop());
     const controllers = startBuiltInControllers({ api, clock, logger });
     stops.push(() => controllers.stop());

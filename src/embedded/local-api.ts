@@ -1,3 +1,4 @@
+import type { Readable, Writable } from "node:stream";
 import type { KubeObject, LabelSelector, ResourceType } from "../api/index.ts";
 
 export interface LocalKey {
@@ -80,4 +81,41 @@ export interface PodLogs {
       readonly signal: AbortSignal;
     },
   ): AsyncIterable<Uint8Array>;
+}
+
+/** What the API server asks of the node agent: a command in a running container. */
+export interface PodExec {
+  /**
+   * Starts it with the container's environment, directory, user and network. Throws SERIN_NOT_FOUND when
+   * the container does not run, SERIN_EXEC when the command cannot be started.
+   */
+  start(
+    pod: { readonly namespace: string; readonly name: string; readonly container: string },
+    request: ExecRequest,
+  ): Promise<ExecProcess>;
+}
+
+export interface ExecRequest {
+  /** The program and its arguments; no shell. */
+  readonly command: readonly string[];
+  /** Whether anything is to be read from `stdin`; else the command finds its end at once. */
+  readonly hasStdin: boolean;
+  /** A terminal of its own, where standard output and error are one. */
+  readonly isTty: boolean;
+}
+
+export interface ExecProcess {
+  readonly stdin: Writable;
+  /** Of a terminal: all that it shows. */
+  readonly stdout: Readable;
+  /** undefined with a terminal. */
+  readonly stderr: Readable | undefined;
+  /** Resolves with the exit code, 128 + n after signal n; the process's group is gone then. */
+  readonly ended: Promise<number>;
+  /** Nothing more will be written to `stdin`. */
+  endInput(): void;
+  /** The terminal's new size; nothing without one. */
+  resize(columns: number, rows: number): void;
+  /** Ends the command and all that it started. */
+  kill(): void;
 }

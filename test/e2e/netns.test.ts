@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { X509Certificate } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -281,6 +282,15 @@ test("plain applications in namespaces of their own are in the mesh, and leave n
     );
     assert.equal((await curl(page.namespace, REVIEWS)).status, 200);
     assert.equal(await greeting(page), "welcome, 127.0.0.6", "TCP inside of mutual TLS");
+    const show = ["openssl", "s_client", "-showcerts", "-connect", "reviews:9080"];
+    const shown = await kubectl(
+      ...["exec", "deploy/productpage-v1", "-c", "istio-proxy", "--", ...show],
+    ).catch((error: { readonly stdout: string }) => error.stdout);
+    assert.match(shown, /BEGIN CERTIFICATE/);
+    assert.match(
+      new X509Certificate(shown).subjectAltName ?? "",
+      /^URI:spiffe:\/\/cluster\.local\//,
+    );
     // Its own probes come in nevertheless.
     await kubectl("wait", "--for=condition=Ready", "pods", "--all", "--timeout=30s");
   });

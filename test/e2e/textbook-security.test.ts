@@ -8,15 +8,23 @@ import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { serin } from "../support/cli.ts";
 import { ENGINES, type Engine, engineLabel, skipWithoutEngine } from "../support/engines.ts";
 import { askThrough } from "../support/mesh-client.ts";
-import { eventually, kubectlOf, podIp, temporary, up } from "../support/serin-cluster.ts";
+import {
+  eventually,
+  type Kubectl,
+  kubectlOf,
+  podIp,
+  temporary,
+  up,
+} from "../support/serin-cluster.ts";
 
-/** What `openssl s_client -showcerts` and `openssl x509 -text` say of a server. */
-async function showCertificates(place: string): Promise<string> {
+/** What `openssl s_client -showcerts` in a pod, and `openssl x509 -text`, say of a server. */
+async function showCertificates(kubectl: Kubectl, pod: string, place: string): Promise<string> {
   const run = promisify(execFile);
-  const child = run("openssl", ["s_client", "-showcerts", "-alpn", "istio", "-connect", place]);
-  child.child.stdin?.end();
+  const show = ["openssl", "s_client", "-showcerts", "-alpn", "istio", "-connect", place];
   // Without a certificate of its own the client is refused, after it has seen the server's.
-  const { stdout } = await child.catch((error: { readonly stdout: string }) => error);
+  const stdout = await kubectl("exec", pod, "-c", "istio-proxy", "--", ...show).catch(
+    (error: { readonly stdout: string }) => error.stdout,
+  );
   const [leaf = ""] =
     /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/.exec(stdout) ?? [];
   const text = run("openssl", ["x509", "-noout", "-text"]);
@@ -203,7 +211,7 @@ spec:
     /^HOST:PORT +STATUS +SERVER +CLIENT +AUTHN POLICY\nreviews\.default\.svc\.cluster\.local:9080 +OK +STRICT +ISTIO +default\/reviews-mtls\n$/,
   );
 
-  const shown = await showCertificates(`${reviews}:9080`);
+  const shown = await showCertificates(kubectl, name, `${reviews}:9080`);
   assert.match(
     shown,
     /X509v3 Subject Alternative Name: critical\s+URI:spiffe:\/\/cluster\.local\/ns\/default\/sa\/default/,

@@ -1,5 +1,5 @@
 import type { Clock, Logger } from "../../runtime/index.ts";
-import type { PodLogs } from "../local-api.ts";
+import type { PodExec, PodLogs } from "../local-api.ts";
 import { Admission } from "./admission.ts";
 import type { Credentials } from "./credentials.ts";
 import { ListPages } from "./list-pages.ts";
@@ -20,6 +20,8 @@ export interface Cluster {
   readonly logger: Logger;
   /** Set once the node agent runs. */
   podLogs: PodLogs | undefined;
+  /** Set once the node agent runs. */
+  podExec: PodExec | undefined;
 }
 
 /** Opens the data directory and wires the parts. Throws SERIN_DATA_DIR. */
@@ -46,6 +48,7 @@ export function openCluster(options: {
       clock,
       logger,
       podLogs: undefined,
+      podExec: undefined,
     };
   } catch (error) {
     storage.close();

@@ -1,5 +1,6 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
+import type { Socket } from "node:net";
 import { messageOf, SerinError } from "../../base/index.ts";
 import { parseResourcePath } from "../core/api/request-path.ts";
 import {
@@ -15,7 +16,7 @@ import type { ServingCertificate } from "./certificates.ts";
 import type { Cluster } from "./cluster.ts";
 import { ADMIN, API_AUDIENCE, type User } from "./credentials.ts";
 import { DiscoveryHandler } from "./discovery-handler.ts";
-import { handleResource } from "./resource-handler.ts";
+import { handleResource, type Upgrade } from "./resource-handler.ts";
 import {
   answerVirtual,
   authenticateServiceAccount,
@@ -36,12 +37,26 @@ export class HttpServer {
     this.#discovery = new DiscoveryHandler(cluster.registry);
     this.#server = createServer(
       // Watches are silent for long: only the request itself has a time limit.
-      { key: certificate.keyPem, cert: certificate.certificatePem, keepAliveTimeout: 120_000 },
+      {
+        key: certificate.keyPem,
+        cert: certificate.certificatePem,
+        keepAliveTimeout: 120_000,
+        // Another protocol (SPDY, h2c) is answered like any request: with what it says to that path.
+        shouldUpgradeCallback: isWebSocket,
+      },
       (request, response) => {
         // Never rejects: every failure becomes an answer.
         void this.#answer(request, response);
       },
     );
+    this.#server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      socket.on("error", () => socket.destroy());
+      const response = new ServerResponse(request);
+      response.shouldKeepAlive = false;
+      response.assignSocket(socket);
+      response.on("finish", () => socket.end());
+      void this.#answer(request, response, { socket, head });
+    });
   }
 
   /** Listens and returns the port. Throws SERIN_PORT_IN_USE, SERIN_PERMISSION. */
@@ -71,15 +86,23 @@ export class HttpServer {
     cancel();
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    upgrade?: Upgrade,
+  ): Promise<void> {
     try {
-      await this.#route(request, response);
+      await this.#route(request, response, upgrade);
     } catch (error) {
       this.#fail(request, response, error);
     }
   }
 
-  async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #route(
+    request: IncomingMessage,
+    response: ServerResponse,
+    upgrade: Upgrade | undefined,
+  ): Promise<void> {
     const url = new URL(request.url ?? "/", "https://localhost");
     const path = decodePath(url.pathname);
     const method = request.method ?? "GET";
@@ -104,7 +127,8 @@ export class HttpServer {
       return sendDocument(response, 201, answerVirtual(virtual, body, context));
     }
     const call = { cluster: this.#cluster, request, response, method, path: resourcePath, user };
-    await handleResource({ ...call, query: url.searchParams, signal: this.#stopping.signal });
+    const { signal } = this.#stopping;
+    await handleResource({ ...call, query: url.searchParams, signal, upgrade });
   }
 
   #authenticate(request: IncomingMessage): User {
@@ -138,6 +162,10 @@ export class HttpServer {
     if (!request.complete) response.setHeader("Connection", "close");
     sendDocument(response, status.code, status.toStatus());
   }
+}
+
+function isWebSocket({ headers }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === "websocket";
 }
 
 function decodePath(pathname: string): string {

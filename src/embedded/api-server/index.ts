@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, SerinError } from "../../base/index.ts";
 import type { Clock, Logger } from "../../runtime/index.ts";
-import type { LocalApi, PodLogs } from "../local-api.ts";
+import type { LocalApi, PodExec, PodLogs } from "../local-api.ts";
 import { bootstrap } from "./bootstrap.ts";
 import { loadServingCertificate } from "./certificates.ts";
 import { type Cluster, openCluster } from "./cluster.ts";
@@ -33,6 +33,8 @@ export interface ApiServer {
   readonly local: LocalApi;
   /** Says who reads containers' logs, once the node agent runs. */
   setPodLogs(podLogs: PodLogs): void;
+  /** Says who runs commands in containers, once the node agent runs. */
+  setPodExec(podExec: PodExec): void;
   /** Ends watches, closes the listener and the database; the data directory can then be reopened. */
   stop(): Promise<void>;
 }
@@ -82,6 +84,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       local: createLocalApi(cluster),
       setPodLogs: (podLogs) => {
         cluster.podLogs = podLogs;
+      },
+      setPodExec: (podExec) => {
+        cluster.podExec = podExec;
       },
       stop,
     };

@@ -66,7 +66,8 @@ function count(query: URLSearchParams, name: "tailLines" | "sinceSeconds" | "lim
   return query.has(name) ? { [name]: parseCount(query, name) } : {};
 }
 
-function containerOf(pod: object, asked: string, podName: string): string {
+/** The container that is meant: the one asked for, or the pod's default. Throws StatusError. */
+export function containerOf(pod: object, asked: string, podName: string): string {
   const names = ["initContainers", "containers"].flatMap((list) =>
     objectsAt(pod, "spec", list).map((container) => stringAt(container, "name") ?? ""),
   );

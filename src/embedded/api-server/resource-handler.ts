@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { KubeObject } from "../../api/index.ts";
 import {
   arrayAt,
@@ -25,6 +26,7 @@ import type { Cluster } from "./cluster.ts";
 import type { User } from "./credentials.ts";
 import { checkListVersion, parseCount } from "./list-pages.ts";
 import { patchKindOf, patchTransform } from "./patch.ts";
+import { execInPod } from "./pod-exec.ts";
 import { streamPodLog } from "./pod-log.ts";
 import { scaleOf, withScale } from "./scale.ts";
 import { isSelected, parseSelection } from "./selection.ts";
@@ -44,6 +46,14 @@ export interface ResourceRequest {
   readonly user: User;
   /** Aborts when the server stops. */
   readonly signal: AbortSignal;
+  /** The connection of a client that asks for WebSocket. */
+  readonly upgrade: Upgrade | undefined;
+}
+
+export interface Upgrade {
+  readonly socket: Socket;
+  /** What came after the request's head. */
+  readonly head: Buffer;
 }
 
 /** Answers a request for a stored resource; throws StatusError. */
@@ -90,7 +100,8 @@ function verbOf(call: ResourceRequest): string {
 }
 
 function checkAccess(call: ResourceRequest, target: Target): void {
-  const verb = verbOf(call);
+  // Who runs a command does more than read, by whatever method.
+  const verb = call.path.subresource === "exec" ? "create" : verbOf(call);
   if (mayDo(call.user, { verb, plural: target.resource.plural })) return;
   const { group, plural } = target.resource;
   const where =
@@ -130,6 +141,10 @@ async function handleSubresource(
       return scale(call, target, name);
     case "GET log":
       return streamPodLog(call, target, name);
+    // WebSocket begins with GET, whatever it does.
+    case "GET exec":
+    case "POST exec":
+      return execInPod(call, target, name);
     case "POST eviction":
       return evict(call, target, name);
     case "POST binding":

@@ -87,6 +87,12 @@ export class ContainerRunner {
     return this.#status;
   }
 
+  /** Where the container's programs run, while it runs; the promise resolves when that run is over. */
+  get current(): { readonly target: ActionTarget; readonly ended: Promise<unknown> } | undefined {
+    const running = this.#running;
+    return running && { target: running.target, ended: running.process.ended };
+  }
+
   /** Begins to run it; called once. */
   run(): void {
     this.#isBegun = true;

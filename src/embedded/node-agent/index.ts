@@ -8,10 +8,18 @@ import { objectsAt, stringAt } from "../core/api/json.ts";
 import type { ImageMap } from "../core/node-agent/image-map.ts";
 import { networkAnnotations } from "../core/node-agent/network.ts";
 import { type Pod, parsePod } from "../core/node-agent/pod.ts";
-import type { LocalApi, LocalWatchEvent, PodLogs } from "../local-api.ts";
+import type {
+  ExecProcess,
+  ExecRequest,
+  LocalApi,
+  LocalWatchEvent,
+  PodExec,
+  PodLogs,
+} from "../local-api.ts";
 import { type ClusterNetwork, type NetworkMode, openLoopbackNetwork } from "./cluster-network.ts";
 import { delay } from "./delay.ts";
 import { EventRecorder } from "./events.ts";
+import { startExec } from "./exec.ts";
 import { type LogOwner, LogStore } from "./log-store.ts";
 import { openNetnsNetwork } from "./netns/netns-network.ts";
 import { NODE_IP, NODE_LABELS, NODE_NAME, nodeCapacity, registerNode } from "./node.ts";
@@ -33,6 +41,7 @@ export interface NodeAgentOptions {
 
 export interface NodeAgent {
   readonly podLogs: PodLogs;
+  readonly podExec: PodExec;
   /** Opens a port of the machine's loopback to the pods; answers where they find it (host:port). */
   reach(port: number): Promise<string>;
   /** Ends every pod's processes, gracefully but bounded; the pods themselves stay. */
@@ -79,6 +88,7 @@ export async function startNodeAgent(options: NodeAgentOptions): Promise<NodeAge
   }
   return {
     podLogs: { read: (pod, how) => agent.readLogs(pod, how) },
+    podExec: { start: (pod, request) => agent.exec(pod, request) },
     reach: (port) => network.reach(port),
     stop: () => agent.stop(),
   };
@@ -153,6 +163,23 @@ class Agent {
     }
     const waiting = waitingReason(object, container);
     yield* this.#node.logs.read(ownerOf(object), container, { ...options, waiting });
+  }
+
+  async exec(pod: Parameters<PodExec["start"]>[0], request: ExecRequest): Promise<ExecProcess> {
+    const { namespace, name, container } = pod;
+    const object = await this.#node.api.get(RESOURCES.pod, { namespace, name });
+    const worker = this.#workers.get(object?.metadata.uid ?? "");
+    const current = worker?.current(container);
+    if (worker === undefined || current === undefined) {
+      const message = `container not found (${JSON.stringify(container)}): it does not run`;
+      throw new SerinError("SERIN_NOT_FOUND", message, { source: "caller" });
+    }
+    const { ledger } = this.#node;
+    const running = await startExec(request, current.target);
+    ledger.add(running.pid, worker.pod.uid);
+    void running.ended.finally(() => ledger.remove(running.pid));
+    void current.ended.finally(() => running.kill());
+    return running;
   }
 
   #followServices(): void {

@@ -86,6 +86,11 @@ export class PodWorker {
     return join(this.#node.podsDir, this.#pod.uid);
   }
 
+  /** Where a container's programs run; undefined while it does not run. */
+  current(container: string): ContainerRunner["current"] {
+    return this.#runners.get(container)?.current;
+  }
+
   /** Starts the pod; called once. */
   start(): void {
     const running = this.#run().catch((error: unknown) => {

@@ -77,7 +77,10 @@ export async function startProcess(request: ProcessRequest, clock: Clock): Promi
 }
 
 /** Whether the file is there, and may be run by whoever may run anything. */
-function isProgram(program: string, { env, cwd }: ProcessRequest): boolean {
+export function isProgram(
+  program: string,
+  { env, cwd }: Pick<ProcessRequest, "env" | "cwd">,
+): boolean {
   const dirs = program.includes("/") ? [""] : (env["PATH"] ?? "/usr/bin:/bin").split(delimiter);
   return dirs.some((dir) => {
     try {

@@ -55,6 +55,7 @@ export async function startTestNode(
   const imageMap = options.imageMap ?? [];
   const agent = await startNodeAgent({ api, dataDir, imageMap, logger, clock });
   server.setPodLogs(agent.podLogs);
+  server.setPodExec(agent.podExec);
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => {
     stopping ??= agent.stop().then(() => server.stop());

@@ -107,7 +107,7 @@ const BUILT_INS: readonly BuiltIn[] = [
     short: ["po"],
     inAll: true,
     hasStatus: true,
-    other: ["log", "eviction", "binding"],
+    other: ["log", "exec", "eviction", "binding"],
     rules: { applyDefaults: defaultPod, validate: validatePod, validateUpdate: validatePodUpdate },
   },
   {
