@@ -19,3 +19,13 @@ export function kubeconfigFrom(env: NodeJS.ProcessEnv): string {
 export function clusterStore(kubeconfig: string | undefined, env: NodeJS.ProcessEnv): KubeStore {
   return createClientStore({ kubeconfigPath: kubeconfig ?? kubeconfigFrom(env) });
 }
+
+/**
+ * The cluster that a server of ours works for: --kubeconfig's, else as kubectl finds it, else that of the
+ * pod it runs in. Throws SERIN_UNREADABLE_INPUT.
+ */
+export function serverStore(kubeconfig: string | undefined, env: NodeJS.ProcessEnv): KubeStore {
+  const inPod = env["KUBERNETES_SERVICE_HOST"] !== undefined && env["KUBECONFIG"] === undefined;
+  if (kubeconfig !== undefined) return createClientStore({ kubeconfigPath: kubeconfig });
+  return inPod ? createClientStore() : clusterStore(undefined, env);
+}

@@ -5,6 +5,7 @@ import type { CommandIo, CommandSpec } from "./command.ts";
 const COMMANDS: Readonly<Record<string, () => Promise<{ command: CommandSpec }>>> = {
   up: () => import("./commands/up.ts"),
   demo: () => import("./commands/demo.ts"),
+  "control-plane": () => import("./commands/control-plane.ts"),
   get: () => import("./commands/get.ts"),
   proxy: () => import("./commands/proxy.ts"),
   "proxy-config": () => import("./commands/proxy-config.ts"),

@@ -1,6 +1,6 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { messageOf } from "../base/index.ts";
+import { messageOf, SerinError } from "../base/index.ts";
 
 /** What Prometheus reads of the parts that run in one process. */
 export interface MetricsEndpoint {
@@ -13,11 +13,12 @@ export type MetricsPage = (query: URLSearchParams) => Promise<string | object>;
 
 /**
  * Serves these pages over HTTP and nothing else: unlike the control plane's debug pages, they can be
- * shown to every pod. Listens on `host`, on any free port.
+ * shown to every pod. Listens on `host`; port 0 = any free one. Throws SERIN_PORT_IN_USE.
  */
 export async function startMetricsEndpoint(
   host: string,
   pages: Readonly<Record<string, MetricsPage>>,
+  port = 0,
 ): Promise<MetricsEndpoint> {
   const server = createServer((request, response) => {
     const say = (code: number, text: string, type = "text/plain; version=0.0.4"): void => {
@@ -39,8 +40,11 @@ export async function startMetricsEndpoint(
     }
   });
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, host, resolve);
+    server.once("error", (error) => {
+      const message = `metrics cannot listen on ${host}:${port}: ${messageOf(error)}`;
+      reject(new SerinError("SERIN_PORT_IN_USE", message, { cause: error }));
+    });
+    server.listen(port, host, resolve);
   });
   return {
     port: (server.address() as AddressInfo).port,

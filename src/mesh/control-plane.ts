@@ -26,6 +26,7 @@ import { createRouteStatusWriter } from "./route-status.ts";
 import { createSecretSource } from "./secret-source.ts";
 import { createServerCertificate } from "./server-certificate.ts";
 import { watchMesh } from "./watch.ts";
+import type { ServicePlace } from "./webhook-registration.ts";
 import { startWebhooks } from "./webhook-server.ts";
 
 /** Of service account tokens that sidecars prove themselves with; Istio's. */
@@ -51,8 +52,10 @@ export interface ControlPlaneOptions {
   readonly telemetry: ProxyTelemetry;
   readonly logger: Logger;
   readonly clock: Clock;
-  /** The address to listen on; xDS is plaintext, so it must be loopback. */
+  /** Where plaintext xDS and the debug pages listen: a loopback address. */
   readonly host: string;
+  /** Where xDS over TLS and the webhooks listen, for pods and the API server; `host` by default. */
+  readonly publicHost?: string;
   /** 0 = any free port. */
   readonly ports: ControlPlanePorts;
   /** Where mesh-wide policies live. */
@@ -62,6 +65,10 @@ export interface ControlPlaneOptions {
   readonly name?: string;
   /** Where pods find a port of this machine (host:port); on `host` by default. */
   readonly reach?: (port: number) => Promise<string>;
+  /** Where pods find xDS over TLS (host:port); without it they use plaintext, on this machine. */
+  readonly discoveryAddress?: string;
+  /** The Service through which the API server reaches the webhooks; by address without one. */
+  readonly webhookService?: ServicePlace;
   /** How injected pods get their traffic to the sidecar. */
   readonly interceptionMode: "NONE" | "REDIRECT";
   /** Whether proxies write an access log. */
@@ -88,6 +95,8 @@ export interface ControlPlane {
  */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { store, telemetry, logger, clock, host, trustDomain, rootNamespace } = options;
+  const { publicHost = host, discoveryAddress } = options;
+  const discoveryHost = discoveryAddress?.replace(/:\d+$/, "");
   const random = Math.random;
   const stops: (() => Promise<void> | void)[] = [];
   const stop = async (): Promise<void> => {
@@ -181,11 +190,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const grpc = await startGrpcServer({ host, port: options.ports.xds, methods });
     const certificate = await createServerCertificate({
       ...{ authority, clock, logger },
-      names: [...SERVER_NAMES, "localhost", "127.0.0.1", host],
+      names: [
+        ...[...SERVER_NAMES, "localhost", "127.0.0.1", host, publicHost],
+        ...(discoveryHost === undefined ? [] : [discoveryHost]),
+      ],
     });
     const { onCertificate } = metrics;
     const secure = await startGrpcServer({
-      ...{ host, port: options.ports.secure ?? 0, certificate },
+      ...{ host: publicHost, port: options.ports.secure ?? 0, certificate },
       methods: [
         ...methods,
         certificateService({ authority, authenticator, logger, onCertificate }),
@@ -213,15 +225,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     await watch.synced;
     const injection: InjectionSettings = {
       proxyImage: options.proxyImage ?? DEFAULT_PROXY_IMAGE,
-      xdsAddress: (await options.reach?.(grpc.port)) ?? `${host}:${grpc.port}`,
+      ...(discoveryAddress === undefined
+        ? { xdsAddress: (await options.reach?.(grpc.port)) ?? `${host}:${grpc.port}` }
+        : { xdsAddress: discoveryAddress, xdsTls: true }),
       interceptionMode: options.interceptionMode,
       clusterId: "Kubernetes",
       audience: AUDIENCE,
     };
     // Last: pods are held up by a webhook that cannot tell them where xDS is.
     const webhooks = await startWebhooks({
-      ...{ store, authority, host, logger, clock },
+      ...{ store, authority, host: publicHost, logger, clock },
       port: options.ports.webhook,
+      service: options.webhookService,
       injection,
     });
     stops.push(webhooks.stop);

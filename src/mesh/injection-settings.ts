@@ -12,6 +12,7 @@ const KEY = "config";
 const settingsSchema = z.strictObject({
   proxyImage: z.string().min(1),
   xdsAddress: z.string().regex(/^.+:\d{1,5}$/, "must be host:port"),
+  xdsTls: z.boolean().optional(),
   interceptionMode: z.enum(["NONE", "REDIRECT"]),
   clusterId: z.string().min(1),
   audience: z.string().min(1),
@@ -78,9 +79,10 @@ export function parseInjectionSettings(text: string, source: string): InjectionS
     );
     throw refused(issues.join("; "), result.error);
   }
-  const { nativeSidecars, rewriteProbes, ...settings } = result.data;
+  const { xdsTls, nativeSidecars, rewriteProbes, ...settings } = result.data;
   return {
     ...settings,
+    ...(xdsTls === undefined ? {} : { xdsTls }),
     ...(nativeSidecars === undefined ? {} : { nativeSidecars }),
     ...(rewriteProbes === undefined ? {} : { rewriteProbes }),
   };

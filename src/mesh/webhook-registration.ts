@@ -3,10 +3,16 @@ import { SerinError } from "../base/index.ts";
 import type { KubeStore } from "../kube/store.ts";
 
 export interface WebhookAddress {
-  /** Without a path. */
-  readonly url: string;
+  /** Without a path; or a Service, which the API server finds by itself. */
+  readonly place: string | ServicePlace;
   /** PEM in base64. */
   readonly caBundle: string;
+}
+
+export interface ServicePlace {
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: number;
 }
 
 /** Kinds that are validated, by group. */
@@ -52,10 +58,15 @@ async function put(store: KubeStore, type: ResourceType, object: KubeObject): Pr
   }
 }
 
-function injector({ url, caBundle }: WebhookAddress): KubeObject {
+function clientConfig({ place, caBundle }: WebhookAddress, path: string) {
+  if (typeof place === "string") return { url: `${place}${path}`, caBundle };
+  return { service: { ...place, path }, caBundle };
+}
+
+function injector(address: WebhookAddress): KubeObject {
   const webhook = (name: string, namespaceSelector: unknown, objectSelector: unknown) => ({
     name,
-    clientConfig: { url: `${url}/inject`, caBundle },
+    clientConfig: clientConfig(address, "/inject"),
     rules: [{ operations: ["CREATE"], apiGroups: [""], apiVersions: ["v1"], resources: ["pods"] }],
     namespaceSelector,
     objectSelector,
@@ -103,7 +114,7 @@ function injector({ url, caBundle }: WebhookAddress): KubeObject {
   };
 }
 
-function validator({ url, caBundle }: WebhookAddress): KubeObject {
+function validator(address: WebhookAddress): KubeObject {
   return {
     apiVersion: "admissionregistration.k8s.io/v1",
     kind: "ValidatingWebhookConfiguration",
@@ -111,7 +122,7 @@ function validator({ url, caBundle }: WebhookAddress): KubeObject {
     webhooks: [
       {
         name: "rev.validation.istio.io",
-        clientConfig: { url: `${url}/validate`, caBundle },
+        clientConfig: clientConfig(address, "/validate"),
         rules: VALIDATED.map((rule) => ({
           ...rule,
           operations: ["CREATE", "UPDATE"],

@@ -14,7 +14,7 @@ import {
 import type { CertificateAuthority } from "./certificate-authority.ts";
 import type { InjectionSettings } from "./core/injection-patch.ts";
 import { createServerCertificate } from "./server-certificate.ts";
-import { registerWebhooks } from "./webhook-registration.ts";
+import { registerWebhooks, type ServicePlace } from "./webhook-registration.ts";
 
 export interface WebhookOptions {
   readonly store: KubeStore;
@@ -23,6 +23,8 @@ export interface WebhookOptions {
   /** 0 = any free port. */
   readonly port: number;
   readonly injection: InjectionSettings;
+  /** The Service that leads here; without one the API server is given `host` and port. */
+  readonly service?: ServicePlace | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
 }
@@ -47,7 +49,9 @@ export async function startWebhooks(options: WebhookOptions): Promise<Webhooks> 
     "/inject": (request) => admitPod(request, store, options.injection),
     "/validate": async (request) => admitResource(request),
   };
-  const names = ["istiod.istio-system.svc", "localhost", "127.0.0.1", host];
+  const { service } = options;
+  const byService = service === undefined ? [] : [`${service.name}.${service.namespace}.svc`];
+  const names = ["istiod.istio-system.svc", ...byService, "localhost", "127.0.0.1", host];
   const certificate = await createServerCertificate({ authority, names, clock, logger });
   const server = createServer(
     { key: certificate.current.privateKeyPem, cert: certificate.current.certificateChainPem },
@@ -73,7 +77,7 @@ export async function startWebhooks(options: WebhookOptions): Promise<Webhooks> 
   const register = async (): Promise<void> => {
     const caBundle = Buffer.from(authority.rootCertificatePem).toString("base64");
     const authorityPart = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-    await registerWebhooks(store, { url: `https://${authorityPart}`, caBundle });
+    await registerWebhooks(store, { place: service ?? `https://${authorityPart}`, caBundle });
   };
   return { port, register, stop };
 }

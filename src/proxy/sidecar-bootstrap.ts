@@ -12,7 +12,8 @@ type Env = Readonly<Record<string, string | undefined>>;
 /**
  * The bootstrap of an injected pod, from its environment: POD_NAME, POD_NAMESPACE, POD_IP,
  * SERVICE_ACCOUNT, ISTIO_META_* (node metadata, JSON where it parses as an object or list),
- * SERIN_XDS_ADDRESS (host:port), SERIN_TOKEN_PATH, and SERIN_PROXY_ROLE (`sidecar` or `router`).
+ * SERIN_XDS_ADDRESS (host:port), SERIN_XDS_CA_PATH (TLS, and which authorities it believes; without it
+ * plaintext), SERIN_TOKEN_PATH, and SERIN_PROXY_ROLE (`sidecar` or `router`).
  * Throws SERIN_INVALID_BOOTSTRAP naming the variables that are missing or wrong.
  */
 export function sidecarBootstrap(env: Env): Bootstrap {
@@ -39,7 +40,7 @@ export function sidecarBootstrap(env: Env): Bootstrap {
       cds_config: ads,
       lds_config: ads,
     },
-    static_resources: { clusters: [xdsCluster(xds)] },
+    static_resources: { clusters: [xdsCluster(xds, env["SERIN_XDS_CA_PATH"])] },
     stats_sinks: [
       {
         name: "envoy.stat_sinks.metrics_service",
@@ -155,7 +156,10 @@ function authorization(path: string | undefined) {
   ];
 }
 
-function xdsCluster(xds: { readonly host: string; readonly port: number }) {
+function xdsCluster(
+  xds: { readonly host: string; readonly port: number },
+  caPath: string | undefined,
+) {
   const isIp = /^[\d.]+$/.test(xds.host) || xds.host.includes(":");
   const address = { socket_address: { address: xds.host, port_value: xds.port } };
   return {
@@ -163,6 +167,7 @@ function xdsCluster(xds: { readonly host: string; readonly port: number }) {
     // Cluster.DiscoveryType: 0 STATIC, 1 STRICT_DNS
     type: isIp ? (0 as const) : (1 as const),
     connect_timeout: { seconds: 1 },
+    ...(caPath ? { transport_socket: tlsSocket(isIp ? "" : xds.host, caPath) } : {}),
     typed_extension_protocol_options: {
       "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": packAny(
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -173,5 +178,19 @@ function xdsCluster(xds: { readonly host: string; readonly port: number }) {
       cluster_name: XDS_CLUSTER,
       endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }],
     },
+  };
+}
+
+/** TLS to a server that these authorities know, by the name it is reached under. */
+function tlsSocket(sni: string, caPath: string) {
+  return {
+    name: "envoy.transport_sockets.tls",
+    typed_config: packAny("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", {
+      sni,
+      common_tls_context: {
+        alpn_protocols: ["h2"],
+        validation_context: { trusted_ca: { filename: caPath } },
+      },
+    }),
   };
 }

@@ -50,9 +50,11 @@ export async function runEnvoy(options: EnvoyOptions): Promise<number> {
   try {
     const socketPath = join(dir, "xds.sock");
     const bootstrap = envoyBootstrap(env, socketPath);
+    const caPath = env["SERIN_XDS_CA_PATH"] || undefined;
     const relay = await startXdsRelay({
       socketPath,
-      url: `http://${env["SERIN_XDS_ADDRESS"] || DEFAULT_XDS_ADDRESS}`,
+      url: `${caPath === undefined ? "http" : "https"}://${env["SERIN_XDS_ADDRESS"] || DEFAULT_XDS_ADDRESS}`,
+      caPath,
       tokenPath: env["SERIN_TOKEN_PATH"] || undefined,
       logger,
     });
@@ -90,8 +92,12 @@ export function envoyBootstrap(
   env: EnvoyOptions["env"],
   socketPath: string,
 ): { readonly json: unknown; readonly admin: AdminAddress } {
-  // Whoever listens on the socket adds the token.
-  const own = sidecarBootstrap({ ...env, SERIN_TOKEN_PATH: undefined });
+  // Whoever listens on the socket adds the token, and speaks TLS.
+  const own = sidecarBootstrap({
+    ...env,
+    SERIN_TOKEN_PATH: undefined,
+    SERIN_XDS_CA_PATH: undefined,
+  });
   const address = own.admin?.address?.socket_address;
   const clusters = (own.static_resources?.clusters ?? []).map((cluster) => ({
     ...cluster,

@@ -32,15 +32,17 @@ export async function startXdsRelay(options: {
   readonly socketPath: string;
   /** Of the control plane, without a path. */
   readonly url: string;
+  /** File of the authorities that the control plane's TLS is to be from; read at each connect. */
+  readonly caPath?: string | undefined;
   readonly tokenPath: string | undefined;
   readonly logger: Logger;
 }): Promise<XdsRelay> {
-  const { url, tokenPath, logger } = options;
+  const { url, caPath, tokenPath, logger } = options;
   const sessions = new Set<ServerHttp2Session>();
   let upstream: ClientHttp2Session | undefined;
   const upstreamSession = (): ClientHttp2Session => {
     if (upstream !== undefined && !upstream.closed && !upstream.destroyed) return upstream;
-    const session = connect(url);
+    const session = connect(url, caPath === undefined ? {} : { ca: readFileSync(caPath) });
     session.on("error", (error) => {
       logger.debug({ url, reason: error.message }, "no connection to the control plane");
     });

@@ -9,6 +9,11 @@ export interface InjectionSettings {
   readonly proxyImage: string;
   /** host:port that the sidecar gets its configuration from. */
   readonly xdsAddress: string;
+  /**
+   * Whether it is reached over TLS, with a certificate of the mesh's root, which pods find in the
+   * ConfigMap istio-ca-root-cert of their namespace; plaintext by default.
+   */
+  readonly xdsTls?: boolean;
   /** NONE: the application is told of the proxy; REDIRECT: its traffic is redirected. */
   readonly interceptionMode: "NONE" | "REDIRECT";
   readonly clusterId: string;
@@ -52,6 +57,11 @@ const INJECTED_IMAGE = "auto";
 const TOKEN_VOLUME = "istio-token";
 const TOKEN_DIR = "/var/run/secrets/tokens";
 const TOKEN_SECONDS = 43_200;
+/** Istio's: where the control plane's root is. */
+const CA_VOLUME = "istiod-ca-cert";
+const CA_DIR = "/var/run/secrets/istio";
+const CA_CONFIG_MAP = "istio-ca-root-cert";
+const CA_KEY = "root-cert.pem";
 const HTTP_PROXY_PORT = 15_001;
 const MAX_LABEL_CHARACTERS = 63;
 
@@ -110,7 +120,11 @@ export function injectPod(
   );
   const proxy = proxyOf(pod, namespace.name, settings, template, application.variables);
   const injected = engine === "envoy" ? withEnvoy(proxy) : proxy;
-  const volumes = [tokenVolume(settings), ...engineVolumes(engine)];
+  const volumes = [
+    tokenVolume(settings),
+    ...(settings.xdsTls === true ? [{ name: CA_VOLUME, configMap: { name: CA_CONFIG_MAP } }] : []),
+    ...engineVolumes(engine),
+  ];
   const volumeNames = volumes.map(({ name }) => name);
   const container = merged(injected, listOf(spec["containers"]).map(objectOf).find(isProxy));
   const { containers } = application;
@@ -258,6 +272,7 @@ function proxyOf(
   const all = listOf(objectOf(pod["spec"])["containers"]).map(objectOf);
   const containers = all.filter((each) => !isProxy(each));
   const isGateway = template === "gateway";
+  const isTls = settings.xdsTls === true;
   return {
     name: SIDECAR,
     image: annotations["sidecar.istio.io/proxyImage"] ?? settings.proxyImage,
@@ -275,6 +290,7 @@ function proxyOf(
       field("HOST_IP", "status.hostIP"),
       field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
       value("SERIN_XDS_ADDRESS", settings.xdsAddress),
+      ...(isTls ? [value("SERIN_XDS_CA_PATH", `${CA_DIR}/${CA_KEY}`)] : []),
       value("SERIN_TOKEN_PATH", `${TOKEN_DIR}/${TOKEN_VOLUME}`),
       value("ISTIO_META_INTERCEPTION_MODE", settings.interceptionMode),
       ...(settings.interceptionMode === "NONE" && !isGateway
@@ -312,7 +328,10 @@ function proxyOf(
       runAsNonRoot: true,
       runAsUser: 1337,
     },
-    volumeMounts: [{ name: TOKEN_VOLUME, mountPath: TOKEN_DIR, readOnly: true }],
+    volumeMounts: [
+      { name: TOKEN_VOLUME, mountPath: TOKEN_DIR, readOnly: true },
+      ...(isTls ? [{ name: CA_VOLUME, mountPath: CA_DIR, readOnly: true }] : []),
+    ],
   };
 }
 

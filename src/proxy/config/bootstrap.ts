@@ -21,6 +21,8 @@ export type Bootstrap = envoy_config_bootstrap_v3_Bootstrap;
 export interface GrpcTarget {
   readonly clusterName: string;
   readonly authority: string | undefined;
+  /** File of the authorities that the cluster's TLS believes; who it names may change while we run. */
+  readonly trustedCaPath?: string | undefined;
   /** Read at each connect, so that a rotated token is picked up. */
   initialMetadata(): readonly (readonly [key: string, value: string])[];
 }
@@ -44,6 +46,7 @@ const GRPC = 2;
 const DELTA_GRPC = 3;
 const DEFAULT_FLUSH_INTERVAL_MS = 5000;
 const METRICS_SERVICE = "envoy.config.metrics.v3.MetricsServiceConfig";
+const UPSTREAM_TLS = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 
 /**
  * Parses an Envoy v3 bootstrap (JSON or YAML). Throws SERIN_INVALID_BOOTSTRAP that lists every bad
@@ -90,7 +93,7 @@ export function planBootstrap(bootstrap: Bootstrap): BootstrapPlan {
   if ((usesCds || usesLds) && !dynamic.ads_config) {
     issues.push({ path: "dynamic_resources.ads_config", message: "is required for ads" });
   }
-  const ads = dynamic.ads_config ? planAds(dynamic.ads_config, issues) : undefined;
+  const ads = dynamic.ads_config ? planAds(dynamic.ads_config, bootstrap, issues) : undefined;
   if (ads !== undefined && (bootstrap.node?.id ?? "") === "") {
     issues.push({ path: "node.id", message: "is required with ads" });
   }
@@ -121,6 +124,7 @@ export function planBootstrap(bootstrap: Bootstrap): BootstrapPlan {
 
 function planAds(
   source: envoy_config_core_v3_ApiConfigSource,
+  bootstrap: Bootstrap,
   issues: Issue[],
 ): BootstrapPlan["ads"] {
   const path = "dynamic_resources.ads_config";
@@ -135,13 +139,14 @@ function planAds(
   }
   return {
     protocol: type === DELTA_GRPC ? "delta" : "sotw",
-    target: grpcTarget(service ?? {}, `${path}.grpc_services[0]`, issues),
+    target: grpcTarget(service ?? {}, `${path}.grpc_services[0]`, bootstrap, issues),
   };
 }
 
 function grpcTarget(
   service: envoy_config_core_v3_GrpcService,
   path: string,
+  bootstrap: Bootstrap,
   issues: Issue[],
 ): GrpcTarget {
   const clusterName = service.envoy_grpc?.cluster_name ?? "";
@@ -151,9 +156,17 @@ function grpcTarget(
   return {
     clusterName,
     authority: service.envoy_grpc?.authority || undefined,
+    trustedCaPath: trustedCaPathOf(bootstrap, clusterName),
     initialMetadata: () =>
       (service.initial_metadata ?? []).map((entry) => [entry.key ?? "", entry.value ?? ""]),
   };
+}
+
+function trustedCaPathOf(bootstrap: Bootstrap, clusterName: string): string | undefined {
+  const clusters = bootstrap.static_resources?.clusters ?? [];
+  const socket = clusters.find(({ name }) => name === clusterName)?.transport_socket;
+  const context = unpackAny(UPSTREAM_TLS, socket?.typed_config)?.common_tls_context;
+  return context?.validation_context?.trusted_ca?.filename || undefined;
 }
 
 /** The admin port shows keys' owners and can stop the proxy: loopback only. */
@@ -185,7 +198,7 @@ function planMetricsService(bootstrap: Bootstrap, issues: Issue[]): GrpcTarget |
       continue;
     }
     const servicePath = `${path}.typed_config.grpc_service`;
-    target = grpcTarget(config.grpc_service ?? {}, servicePath, issues);
+    target = grpcTarget(config.grpc_service ?? {}, servicePath, bootstrap, issues);
   }
   return target;
 }

@@ -1,10 +1,19 @@
-import { type ChannelCredentials, Client, credentials, Metadata } from "@grpc/grpc-js";
+import {
+  type ChannelCredentials,
+  Client,
+  credentials,
+  experimental,
+  Metadata,
+  type VerifyOptions,
+} from "@grpc/grpc-js";
 import { SerinError } from "../../base/index.ts";
 import type { GrpcTarget } from "../config/bootstrap.ts";
 import type { TlsConfig } from "../config/runtime-config.ts";
 import type { ClusterSpec } from "../core/compile/cluster.ts";
 import { isIpAddress } from "../core/compile/endpoint.ts";
 import type { SecretMaterial } from "../core/compile/tls.ts";
+
+const CA_REFRESH_MS = 10_000;
 
 /** A gRPC client to a static cluster of the bootstrap. */
 export function createGrpcClient(
@@ -14,7 +23,7 @@ export function createGrpcClient(
 ): Client {
   const tls = cluster.tls?.build(secrets);
   const address = targetOf(cluster);
-  return new Client(address, credentialsOf(tls), {
+  return new Client(address, credentialsOf(tls, target.trustedCaPath), {
     // Reconnecting is paced by us; the channel itself must not sit out its own long back-off.
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 100,
@@ -49,24 +58,43 @@ function targetOf(cluster: ClusterSpec): string {
   return `${scheme}:${[first, ...rest].map((endpoint) => endpoint.key).join(",")}`;
 }
 
-function credentialsOf(tls: TlsConfig | undefined): ChannelCredentials {
+function credentialsOf(
+  tls: TlsConfig | undefined,
+  trustedCaPath: string | undefined,
+): ChannelCredentials {
   if (tls === undefined) return credentials.createInsecure();
+  const verification = verificationOf(tls);
+  if (trustedCaPath !== undefined && tls.certificateChainPem === undefined) {
+    // The mesh's root may change between two connects: the file says which it is by then.
+    const authorities = new experimental.FileWatcherCertificateProvider({
+      caCertificateFile: trustedCaPath,
+      refreshIntervalMs: CA_REFRESH_MS,
+    });
+    return experimental.createCertificateProviderChannelCredentials(
+      authorities,
+      null,
+      verification,
+    );
+  }
   const buffer = (pem: string | undefined): Buffer | null =>
     pem === undefined ? null : Buffer.from(pem);
   return credentials.createSsl(
     buffer(tls.trustedCaPem),
     buffer(tls.privateKeyPem),
     buffer(tls.certificateChainPem),
-    tls.subjectAltNames.length === 0
-      ? {}
-      : {
-          checkServerIdentity(_host, certificate) {
-            const names = (certificate.subjectaltname ?? "")
-              .split(", ")
-              .map((entry) => entry.slice(entry.indexOf(":") + 1));
-            const isKnown = names.some((name) => tls.subjectAltNames.some((m) => m.matches(name)));
-            return isKnown ? undefined : new Error(`no accepted name among ${names.join(", ")}`);
-          },
-        },
+    verification,
   );
+}
+
+function verificationOf({ subjectAltNames }: TlsConfig): VerifyOptions {
+  if (subjectAltNames.length === 0) return {};
+  return {
+    checkServerIdentity(_host, certificate) {
+      const names = (certificate.subjectaltname ?? "")
+        .split(", ")
+        .map((entry) => entry.slice(entry.indexOf(":") + 1));
+      const isKnown = names.some((name) => subjectAltNames.some((m) => m.matches(name)));
+      return isKnown ? undefined : new Error(`no accepted name among ${names.join(", ")}`);
+    },
+  };
 }
